@@ -1,0 +1,83 @@
+"""Where work runs: the protocol that backends share, and how to find one by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from ipyjobs.execution import Call, Context
+from ipyjobs.failure import Failure
+from ipyjobs.pickling import Packed, Payload
+from ipyjobs.preview import preview
+
+
+class Backend:
+    """Where work runs. A backend of your own needs a `name` and `run`; one that must be quick overrides `start` and
+    `stop` instead. The engine calls `open` once on its loop before the first `start`, and `close` at its end.
+    """
+
+    name: ClassVar[str]
+    stops: ClassVar[bool] = True
+    """Whether `stop` really ends the work. Where it can't (threads), a cancelled job is cancelled at once, and only its
+    attempt goes on until the work returns."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        """How many attempts may run here at once; None: no limit of its own."""
+        self._asyncio_tasks: dict[Context, asyncio.Task[None]] = {}
+
+    def pack(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], shared: dict[Any, Any]
+    ) -> Packed | None:
+        """Make function and arguments ready to travel; called once, by the thread that submits.
+
+        `shared` lives as long as one submit call: `map` of 500 pickles its function once.
+
+        Raises
+        ------
+        NotPicklable
+            Something cannot travel; the job is not submitted.
+        """
+        return None
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The engine's loop is `loop`; make ready what takes time, without blocking."""
+
+    def start(self, call: Call, context: Context) -> None:
+        """Begin an attempt; must not block. Called on the engine's loop."""
+        self._asyncio_tasks[context] = asyncio.get_running_loop().create_task(
+            self._drive(call, context), context=call.variables
+        )
+
+    def stop(self, context: Context) -> None:
+        """End an attempt that was started: make its work cease, then say `context.stopped()`."""
+        running = self._asyncio_tasks.get(context)
+        if running is not None:
+            running.cancel()
+
+    async def run(self, call: Call, context: Context) -> Any:
+        """Run `call` and return its value; say `context.started()` when the function begins.
+
+        Being cancelled must stop the work before `CancelledError` is let through.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs `run`, or `start` and `stop`")
+
+    async def close(self) -> None:
+        """End whatever is left, within two seconds."""
+        running = list(self._asyncio_tasks.values())
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _drive(self, call: Call, context: Context) -> None:
+        try:
+            value = await self.run(call, context)
+        except asyncio.CancelledError:
+            context.stopped()
+        except BaseException as error:
+            context.failed(Failure.of(error))
+        else:
+            context.done(value if isinstance(value, Payload) else Payload(value), preview(value))
+        finally:
+            del self._asyncio_tasks[context]

@@ -1,0 +1,132 @@
+"""What can go wrong, as a tree.
+
+IpyjobsError
+├── InvalidStateError (RuntimeError)     the job or engine is not in a state for that
+│   ├── IllegalMove                      a status cannot change that way
+│   ├── JobCancelled                     a cancelled job has no result
+│   ├── EngineNotRunning                 nobody would run the job
+│   └── EngineForked                     the engine lives in the parent process
+├── DeadlockError (RuntimeError)         a blocking wait that could never return
+├── JobNotFoundError (LookupError)       no job has this id or name
+├── CycleError (ValueError)              jobs that wait for each other
+├── InvalidOption (ValueError)           an option with a value that makes no sense
+├── NotPicklable (TypeError)             something that cannot travel to another process
+├── ResultUnreadable                     a result that arrived but cannot be loaded here
+└── JobFailed (RuntimeError)             the job failed and no exception of its own exists
+    ├── JobTimeout (TimeoutError)        it ran out of time
+    ├── WorkerDied                       its process was killed or went away
+    │   └── WorkersBroken                no worker can start
+    └── JobLost                          its kernel, guard or host is gone
+
+An exception raised by the user's own function is never wrapped: `job.result()` raises it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class IpyjobsError(Exception):
+    """Root of all errors raised by ipyjobs."""
+
+
+class InvalidStateError(IpyjobsError, RuntimeError):
+    """The job or the engine is not in a state in which that is possible."""
+
+
+class IllegalMove(InvalidStateError):
+    """A job's status cannot change that way."""
+
+    def __init__(self, status: str, verb: str) -> None:
+        self.status = status
+        self.verb = verb
+        super().__init__(f"cannot {verb!s} a job that is {status!s}")
+
+
+class JobCancelled(InvalidStateError):
+    """The job was cancelled, so it has no result."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"job {name!r} was cancelled ({reason}) and has no result; `job.rerun()` runs it again")
+
+
+class EngineNotRunning(InvalidStateError):
+    """The engine has no loop to run jobs on, or was stopped."""
+
+
+class EngineForked(InvalidStateError):
+    """The engine belongs to the process this one was forked from."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        super().__init__(f"engine belongs to pid {pid}; this is a forked child, make an `Engine()` of its own here")
+
+
+class DeadlockError(IpyjobsError, RuntimeError):
+    """A blocking wait that could never return, because what it waits for needs the waiting thread."""
+
+
+class JobNotFoundError(IpyjobsError, LookupError):
+    """No job has this id or name. It was never submitted, or was removed."""
+
+    def __init__(self, job_id: object) -> None:
+        self.job_id = job_id
+        super().__init__(f"no job has the id or name {job_id!r}; `engine.jobs` lists those that are known")
+
+
+class CycleError(IpyjobsError, ValueError):
+    """Jobs that wait for each other; `ids` holds one such cycle, in order."""
+
+    def __init__(self, ids: Sequence[str], names: Sequence[str] = ()) -> None:
+        self.ids = tuple(ids)
+        around = " → ".join([*(names or ids), (names or ids)[0]])
+        super().__init__(f"these jobs wait for each other and would never start: {around}")
+
+
+class InvalidOption(IpyjobsError, ValueError):
+    """An option has a value that makes no sense."""
+
+    def __init__(self, option: str, value: object, expected: str) -> None:
+        self.option = option
+        self.value = value
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else shown[:60] + f"… ({len(shown):,} characters)"
+        super().__init__(f"{option}={shown} is not possible; expected {expected}")
+
+
+class NotPicklable(IpyjobsError, TypeError):
+    """A function, argument or result that cannot travel to another process; `culprit` names it."""
+
+    def __init__(self, culprit: str, why: str, way_out: str) -> None:
+        self.culprit = culprit
+        super().__init__(f"{culprit} cannot be sent to another process: {why}; {way_out}")
+
+
+class ResultUnreadable(IpyjobsError):
+    """The job is done, but its result cannot be loaded in this process."""
+
+
+class JobFailed(IpyjobsError, RuntimeError):
+    """The job failed and there is no exception of its own to raise."""
+
+
+class JobTimeout(JobFailed, TimeoutError):
+    """The job ran out of its time."""
+
+    def __init__(self, name: str, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        super().__init__(f"job {name!r} did not end within {timeout_s:g} s")
+
+
+class WorkerDied(JobFailed):
+    """The process that ran the job was killed or went away."""
+
+
+class WorkersBroken(WorkerDied):
+    """No worker process can start; the message holds the end of what they said."""
+
+
+class JobLost(JobFailed):
+    """The kernel, guard or host that ran the job is gone."""

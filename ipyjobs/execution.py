@@ -1,0 +1,87 @@
+"""One attempt at a job: what is to be called, and how its backend tells the engine what becomes of it."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ipyjobs.failure import Failure
+from ipyjobs.pickling import Packed, Payload
+from ipyjobs.preview import Preview
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """What an attempt runs."""
+
+    job_id: str
+    name: str
+    attempt: int
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    """As submitted: a `JobFuture` stands wherever an upstream's value belongs."""
+    kwargs: Mapping[str, Any]
+    upstream: Mapping[str, Payload]
+    """Values of the upstream jobs, by job id."""
+    packed: Packed | None
+    """What `Backend.pack` made of function, args and kwargs when the job was submitted."""
+    variables: contextvars.Context
+    """A context of this attempt's own, copied from where the job was submitted."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What only the backend understands: `fresh` for processes."""
+
+
+class Context(Protocol):
+    """How a backend speaks to the engine about one attempt. Every method is for the engine's loop only.
+
+    Exactly one of `done`, `failed`, `released` and `stopped` ends the attempt; what comes later is ignored.
+    """
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the engine has asked for a stop."""
+        ...
+
+    def started(self, worker: str = "") -> None:
+        """The function begins now; until then the job is pending. `worker` says where: "pid 4711"."""
+        ...
+
+    def handle(self, text: str) -> None:
+        """The work has this name outside of the kernel (a guard's worker, a cluster's job)."""
+        ...
+
+    def write(self, data: bytes, *, error: bool = False) -> None:
+        """The job printed `data`, to stderr if `error`."""
+        ...
+
+    def report(self, progress: float | None, message: str | None, left_s: float | None) -> None:
+        """How far the job is, 0 to 1; None leaves a value as it is."""
+        ...
+
+    def memory(self, size_bytes: int) -> None:
+        """What the job's process tree uses at present."""
+        ...
+
+    def note(self, text: str) -> None:
+        """What else a reader must know."""
+        ...
+
+    def done(self, value: Payload, preview: Preview) -> None:
+        """The function returned."""
+        ...
+
+    def failed(self, failure: Failure) -> None:
+        """The function raised, or its process died while it ran."""
+        ...
+
+    def released(self, why: str) -> None:
+        """The work was not begun, through no fault of the job: the engine starts it anew."""
+        ...
+
+    def stopped(self) -> None:
+        """After a stop: nothing of the work is left."""
+        ...
+
+

@@ -1,0 +1,66 @@
+"""What a value looks like, as bounded text, taken where and when the value is made."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SHORT = 200
+LONG = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A value as text, so that looking at it needs no unpickling."""
+
+    type: str
+    short: str
+    """One line of at most 200 characters."""
+    text: str
+    """At most 64 KiB."""
+
+
+_repr = reprlib.Repr()
+_repr.maxlevel, _repr.maxlist, _repr.maxtuple, _repr.maxdict, _repr.maxset = 3, 8, 8, 8, 8
+_repr.maxstring = _repr.maxother = _repr.maxlong = SHORT
+
+
+def one_line(value: object, limit: int = SHORT) -> str:
+    """`value` in one line of at most `limit` characters. Never raises; containers are not read to their end."""
+    try:
+        text = repr(value) if type(value) in (int, float, bool, type(None)) else _repr.repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def preview(value: object) -> Preview:
+    """Look at `value` once. Never raises."""
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    if value is None:
+        return Preview(name, "", "")
+    short = one_line(value)
+    # A long container's repr costs more than the job may have; its short form says enough.
+    big = isinstance(value, (Mapping, Sequence, set, frozenset)) and len(value) > 1_000  # pyright: ignore[reportUnknownArgumentType]
+    try:
+        text = short if big else repr(value)
+    except Exception:
+        text = short
+    return Preview(name, short, text if len(text) <= LONG else text[: LONG - 1] + "…")
+
+
+def arguments(args: Sequence[object], kwargs: Mapping[str, object], limit: int = 120) -> str:
+    """A call's arguments in short: ``lr=0.1 seed=0``."""
+    parts: list[str] = []
+    length = 0
+    for name, value in [*((None, each) for each in args), *kwargs.items()]:
+        shown = one_line(value, 40)
+        parts.append(shown if name is None else f"{name}={shown}")
+        length += len(parts[-1]) + 1
+        if length > limit:
+            break
+    text = " ".join(parts)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
