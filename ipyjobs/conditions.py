@@ -132,10 +132,11 @@ class AllSatisfied(Condition):
         self.conditions = _checked(self.conditions)
 
     def satisfy(self, engine: Any) -> bool:
-        return all(each.satisfy(engine) for each in self.conditions)
+        # The user's own are asked last, and not at all while jobs have yet to end.
+        return all(each.satisfy(engine) for each in sorted(self.conditions, key=is_ours, reverse=True))
 
     def wakes(self, engine: Any) -> Wakes | None:
-        missing = [each for each in self.conditions if not each.satisfy(engine)]
+        missing = [each for each in self.conditions if is_ours(each) and not each.satisfy(engine)]
         return _joined([each.wakes(engine) for each in missing], every=True)
 
 

@@ -31,6 +31,7 @@ from ipyjobs.log import logger
 from ipyjobs.mailbox import Mailbox
 from ipyjobs.output import JobLog
 from ipyjobs.preview import described
+from ipyjobs.progress import hook_tqdm
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
 from ipyjobs.status import Reason, Status, Verb, WaitingFor
@@ -431,6 +432,7 @@ class Engine:
         if self._folder is None:
             self._folder = storage.session_folder(self.id, self.setting.cache_path)
         inbox, flow = self.inbox, self.flow
+        name = f"{job.number}-{job.id}.log"
         told: list[bool] = []
 
         def tell() -> None:
@@ -443,7 +445,7 @@ class Engine:
                 inbox.post(tell)
 
         # The name is the engine's own number, never what a user called the job.
-        return JobLog(self._folder / f"{len(flow.jobs)}-{job.id}.log", grew)
+        return JobLog(self._folder, name, grew)
 
     def echo(self, data: bytes, error: bool) -> None:
         """Pass on what a job has printed."""
@@ -513,10 +515,11 @@ class Engine:
         if self.setting.max_process_jobs is None:
             self.scheduler.set_limit(process.limit, backend="process")
         self.flow.backends = {
-            "local": LocalBackend(home.inbox, home.outbox),
+            "local": LocalBackend(home),
             "thread": ThreadBackend(home.inbox),
             "process": process,
         }
+        hook_tqdm()
         home.call(self.flow.open, home)
 
     async def _close(self, home: Home) -> None:

@@ -59,10 +59,8 @@ class Running:
         self.attempt.handle = text
 
     def write(self, data: bytes, *, error: bool = False) -> None:
-        log = self.job._log
-        if log is not None:
-            log.write(data)
-            self.flow.echo(data, error)
+        self.job.log.write(data)
+        self.flow.echo(data, error)
 
     def report(self, progress: float | None, message: str | None, left_s: float | None) -> None:
         if self.over or self.parted:
@@ -153,7 +151,6 @@ class Flow:
             job._variables = variables
             self.jobs[job.id] = job
             self.by_status[Status.CREATED][job.id] = job
-            job._log = self.engine.make_log(job)
             job._set({"number": next(self._numbers), "submitted_at": now, "origin": origin})
             job._opaque = job.condition is not None and not is_ours(job.condition)
             for each in job._upstream:
@@ -324,7 +321,7 @@ class Flow:
                 return
             upstream[each] = payload
         number = job._trait_values["attempt"] + 1
-        attempt = Attempt(number, job._round, job._queued_at, log_start=job.log.size)
+        attempt = Attempt(number, job._round, job._queued_at, log_start=0 if job._log is None else job._log.size)
         job.attempts.append(attempt)
         running = self.running[job.id] = Running(self, job, attempt)
         job._set({"attempt": number, "waiting_for": WaitingFor.BACKEND, "retry_at": None, "note": ""})
@@ -522,9 +519,10 @@ class Flow:
             for dependent in list(self._dependents.get(job.id, ())):
                 if dependent.status is Status.PENDING and dependent.id not in self.running:
                     self._spoiled(dependent)
-        waiters, job._waiters = job._waiters, []
-        for waiter in waiters:
-            waiter.ended(job)
+        if job._waiters:
+            waiters, job._waiters = job._waiters, None
+            for waiter in waiters:
+                waiter.ended(job)
         self.pump_soon()
 
     def touch(self, job: Job) -> None:
@@ -532,7 +530,7 @@ class Flow:
         for listener in self.listeners:
             listener(job)
         if job._onlookers:
-            onlookers, job._onlookers = job._onlookers, []
+            onlookers, job._onlookers = job._onlookers, None
             for each in onlookers:
                 if each.loop is self._outbox.loop:
                     self._outbox.post(each.wake)

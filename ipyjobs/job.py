@@ -41,7 +41,16 @@ _NO_VARIABLES = Context()
 _telling = threading.Lock()
 
 
-class Input(traitlets.Any):
+class _Field(traitlets.Any):
+    """A trait that is always set, so that reading it is one look-up: the engine reads forty for each job."""
+
+    name: str
+
+    def __get__(self, obj: Any, cls: type[Any] | None = None) -> Any:
+        return self if obj is None else obj._trait_values[self.name]
+
+
+class Input(_Field):
     """What the user gives; read-only once the job was submitted."""
 
     def __set__(self, obj: Any, value: object) -> None:
@@ -50,7 +59,7 @@ class Input(traitlets.Any):
         super().__set__(obj, value)
 
 
-class Outcome(traitlets.Any):
+class Outcome(_Field):
     """What the engine says; read-only for everybody else."""
 
     def __init__(self, default: object = None) -> None:
@@ -242,9 +251,10 @@ class Job(traitlets.HasTraits):
         self._upstream: tuple[str, ...] = ()
         self._described: tuple[tuple[str, str, str], ...] = ()
         self._log: JobLog | None = None
-        self._waiters: list[Countdown] = []
-        self._onlookers: list[Waiter] = []
-        self._unsaid: dict[str, object] = {}
+        # Made when first needed: a thousand jobs more or less is felt in every garbage collection.
+        self._waiters: list[Countdown] | None = None
+        self._onlookers: list[Waiter] | None = None
+        self._unsaid: dict[str, object] | None = None
 
     # -- what became of it
 
@@ -269,7 +279,7 @@ class Job(traitlets.HasTraits):
     def log(self) -> JobLog:
         """What the job has printed so far."""
         if self._log is None:
-            raise InvalidStateError(f"job {self.name!r} was never submitted, so it has no log")
+            self._log = self._its_engine("read the log of").make_log(self)
         return self._log
 
     def result(self) -> Any:
@@ -361,7 +371,7 @@ class Job(traitlets.HasTraits):
         async with asyncio.timeout(timeout):
             while not check(self):
                 waiter = Waiter(asyncio.get_running_loop(), asyncio.get_running_loop().create_future())
-                self._onlookers.append(waiter)
+                self._onlookers = [*(self._onlookers or ()), waiter]
                 # Look again: it may have changed between the look and the list.
                 if check(self):
                     return
@@ -404,10 +414,11 @@ class Job(traitlets.HasTraits):
             watched = changes if traitlets.All in self._trait_notifiers else changes.keys() & self._trait_notifiers.keys()
             with _telling:
                 first = not self._unsaid
+                unsaid = self._unsaid = self._unsaid or {}
                 for name in watched:
-                    self._unsaid.setdefault(name, values[name])
+                    unsaid.setdefault(name, values[name])
                 values.update(changes)
-                if first and self._unsaid and self.engine is not None:
+                if first and unsaid and self.engine is not None:
                     self.engine.outbox.post(self._tell)
         else:
             values.update(changes)
@@ -415,7 +426,7 @@ class Job(traitlets.HasTraits):
     def _tell(self) -> None:
         """Call observers of what has changed. Only on the user's loop; one that raises stops no other."""
         with _telling:
-            unsaid, self._unsaid = self._unsaid, {}
+            unsaid, self._unsaid = self._unsaid or {}, None
         for name, old in unsaid.items():
             new = self._trait_values[name]
             if old is new or old == new:
@@ -538,7 +549,7 @@ _COMPUTED: dict[str, Callable[[Job], Any]] = {
 }
 _RECORD = [(name, _COMPUTED.get(name)) for name in JobRecord.__dataclass_fields__]
 _DEFAULTS: dict[str, Any] = {
-    name: trait.default_value for name, trait in Job.class_traits().items() if isinstance(trait, (Input, Outcome))
+    name: trait.default_value for name, trait in Job.class_traits().items() if isinstance(trait, _Field)
 }
 JOB_OPTIONS = (
     "name", "group", "tags", "priority", "queue", "retries", "retry_time_delta", "timeout", "condition",

@@ -23,8 +23,10 @@ class JobLog:
     that was ever written, so they stay valid when the middle goes. The file exists from the first byte on.
     """
 
-    def __init__(self, path: Path, grew: Callable[[], None], head: int = HEAD_BYTES, tail: int = TAIL_BYTES) -> None:
-        self.path = path
+    def __init__(
+        self, folder: Path, name: str, grew: Callable[[], None], head: int = HEAD_BYTES, tail: int = TAIL_BYTES
+    ) -> None:
+        self._folder, self._name = folder, name
         self.size = 0
         """Bytes written since the job's first attempt."""
         self._grew = grew
@@ -33,6 +35,11 @@ class JobLog:
         self._stored = 0
         self._file = -1
         self._lock = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The file, which exists once something was written."""
+        return self._folder / self._name
 
     @property
     def dropped(self) -> tuple[int, int]:

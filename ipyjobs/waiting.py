@@ -24,7 +24,10 @@ class Countdown:
     def watch(self, jobs: Sequence[Job]) -> None:
         """Begin. Join the list first and look then: a job may end in between."""
         for job in jobs:
-            job._waiters.append(self)
+            waiters = job._waiters
+            if waiters is None:
+                waiters = job._waiters = []
+            waiters.append(self)
         for job in jobs:
             if job.ended:
                 self.ended(job)
@@ -42,7 +45,7 @@ class Countdown:
     def leave(self, jobs: Iterable[Job]) -> None:
         """Stop waiting."""
         for job in jobs:
-            if self in job._waiters:
+            if job._waiters and self in job._waiters:
                 job._waiters.remove(self)
 
 

@@ -6,14 +6,19 @@ import asyncio
 import inspect
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
+
+try:  # the public function makes an enum of the handler, at ten times the cost
+    from _signal import getsignal as _handler_of
+except ImportError:  # not CPython
+    from signal import getsignal as _handler_of
 
 from ipyjobs.backends import Backend
 from ipyjobs.calling import context_of, resolved
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
-from ipyjobs.mailbox import Mailbox
+from ipyjobs.home import Home
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import preview
 
@@ -23,9 +28,11 @@ class LocalBackend(Backend):
 
     name = "local"
 
-    def __init__(self, inbox: Mailbox, outbox: Mailbox) -> None:
+    def __init__(self, home: Home) -> None:
         super().__init__(None)
-        self._inbox, self._outbox = inbox, outbox
+        self._outbox = home.outbox
+        # On one loop there is nowhere to hop.
+        self._say: Callable[..., None] = _now if home.one_loop else home.inbox.post
         self._tasks: dict[Context, asyncio.Task[Any]] = {}
         self._plain: set[Context] = set()
         self.stack: list[str] = []
@@ -55,33 +62,33 @@ class LocalBackend(Backend):
 
     def _begin(self, call: Call, context: Context) -> None:
         """On the user's loop."""
-        post = self._inbox.post
+        say = self._say
         if context.stopping:
-            post(context.stopped)
+            say(context.stopped)
             return
-        post(context.started)
+        say(context.started)
         self.stack.append(call.job_id)
         self._plain.add(context)
         try:
             value = call.variables.run(self._call, call, context)
         except KeyboardInterrupt:
             # The stop button: this job is what stood in the way.
-            post(context.interrupted)
+            say(context.interrupted)
             if self._outbox.waiting:
                 raise
             return
         except BaseException as error:
-            post(context.failed, Failure.of(error))
+            say(context.failed, Failure.of(error))
             return
         finally:
             self.stack.pop()
             self._plain.discard(context)
         if type(value) in _PLAIN or not inspect.iscoroutine(value):
-            post(context.done, Payload(value), preview(value))
+            say(context.done, Payload(value), preview(value))
             return
         if context.stopping:
             cast("Coroutine[Any, Any, Any]", value).close()
-            post(context.stopped)
+            say(context.stopped)
             return
         # Not `create_task` from elsewhere: this is the user's thread, so its loop wakes up for it.
         task = self._outbox.loop.create_task(self._await(cast("Coroutine[Any, Any, Any]", value)), context=call.variables)
@@ -89,9 +96,9 @@ class LocalBackend(Backend):
         task.add_done_callback(lambda ended: self._ended(ended, context))
 
     def _call(self, call: Call, context: Context) -> Any:
-        context_of(call, context, self._inbox.post)
+        context_of(call, context, self._say)
         args, kwargs = resolved(call)
-        if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        if _handler_of(signal.SIGINT) != signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
             return call.function(*args, **kwargs)
         # Between cells a kernel ignores the stop button; a function that holds its loop must still be stoppable.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -105,14 +112,18 @@ class LocalBackend(Backend):
 
     def _ended(self, task: asyncio.Task[Any], context: Context) -> None:
         del self._tasks[context]
-        post = self._inbox.post
+        say = self._say
         if task.cancelled():
-            post(context.stopped)
+            say(context.stopped)
         elif (error := task.exception()) is not None:
-            post(context.failed, Failure.of(error))
+            say(context.failed, Failure.of(error))
         else:
             value = task.result()
-            post(context.done, Payload(value), preview(value))
+            say(context.done, Payload(value), preview(value))
+
+
+def _now(call: Callable[..., None], *args: object) -> None:
+    call(*args)
 
 
 _PLAIN = frozenset({type(None), int, float, str, bytes, bool, list, dict, tuple, set})

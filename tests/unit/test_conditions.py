@@ -82,7 +82,24 @@ def test_operators_combine() -> None:
 
 def test_a_condition_that_only_satisfies_is_polled() -> None:
     assert Odd().wakes(Statuses()) is None
-    assert AllSatisfied([AfterAnother("a"), Odd()]).wakes(Statuses()) is None
+    assert AnySatisfied([AfterAnother("a"), Odd()]).wakes(Statuses()) is None
+    assert AllSatisfied([AfterAnother("a"), Odd()]).wakes(Statuses(a=Status.DONE)) is None
+
+
+def test_a_condition_of_the_users_own_is_not_asked_while_jobs_have_yet_to_end() -> None:
+    asked = []
+
+    class Mine(Condition):
+        def satisfy(self, engine: object) -> bool:
+            asked.append(1)
+            return True
+
+    condition = AllSatisfied([Mine(), AfterAnother("a")])
+
+    assert not condition.satisfy(Statuses())
+    assert condition.wakes(Statuses()) == Wakes(jobs=frozenset({"a"}), need=1)
+    assert asked == []
+    assert condition.satisfy(Statuses(a=Status.DONE))
 
 
 def test_after_others_counts_down() -> None:
