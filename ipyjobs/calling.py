@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ipyjobs.context import JobContext, running
 from ipyjobs.execution import Call, Context
-from ipyjobs.output import dispatch_output
+from ipyjobs.output import Dispatcher, dispatch_output
 from ipyjobs.pickling import FutureLike
 
 
-def context_of(call: Call, context: Context, post: Callable[..., None]) -> JobContext:
+def context_of(call: Call, context: Context, post: Callable[..., None]) -> None:
     """Make `call`'s job the running one in the present context; what it says is posted to the engine's loop."""
+    if type(sys.stdout) is not Dispatcher or type(sys.stderr) is not Dispatcher:
+        dispatch_output()
+    voice = _Voice(context, post)
+    running.set(JobContext(call.job_id, call.name, call.attempt, voice.report, call.stopped, voice.write))
 
-    def tell(progress: float | None, message: str | None, left_s: float | None) -> None:
-        post(context.report, progress, message, left_s)
 
-    def write(data: bytes, error: bool) -> None:
-        context.write(data, error=error)
+class _Voice:
+    """What a job says, on its way to the engine."""
 
-    job = JobContext(call.job_id, call.name, call.attempt, tell, call.stopped, write)
-    dispatch_output()
-    running.set(job)
-    return job
+    __slots__ = ("_context", "_post")
+
+    def __init__(self, context: Context, post: Callable[..., None]) -> None:
+        self._context, self._post = context, post
+
+    def report(self, progress: float | None, message: str | None, left_s: float | None) -> None:
+        self._post(self._context.report, progress, message, left_s)
+
+    def write(self, data: bytes, error: bool) -> None:
+        self._context.write(data, error=error)
 
 
 def resolved(call: Call) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

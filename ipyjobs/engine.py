@@ -226,7 +226,7 @@ class Engine:
         for job in given:
             if not isinstance(job, Job):
                 raise InvalidStateError(f"{job!r:.100} is not a job; wrap it: ThreadJob(function, args)")
-            if job.engine is None and job.status is Status.CREATED:
+            if job.engine is None and job._trait_values["status"] is Status.CREATED:
                 self._prepare(job, shared)
         variables = contextvars.copy_context()
         home.call(self.flow.accept, given, self.origin(), variables)
@@ -529,6 +529,15 @@ class Engine:
 
     def _prepare(self, job: Job, shared: dict[Any, Any]) -> None:
         """Find the upstreams of a new job, and make ready what travels. On the thread that submits."""
+        if job.args or job.kwargs:
+            self._find_upstreams(job)
+            # Here and not where a page asks: it runs the arguments' own `__repr__`.
+            job._described = described(job.args, job.kwargs)
+        backend = self.backends.get(job._trait_values["backend"])
+        if backend is not None:
+            job._packed = backend.pack(job.func, job.args, job.kwargs, shared)
+
+    def _find_upstreams(self, job: Job) -> None:
         upstream: dict[str, None] = {}
 
         def found(value: object) -> object:
@@ -547,16 +556,11 @@ class Engine:
             job._upstream = tuple(upstream)
             others = AfterOthers(job._upstream)
             job.condition = AllSatisfied([others] if job.condition is None else [job.condition, others])
-        if job.args or job.kwargs:
-            # Here and not where a page asks: it runs the arguments' own `__repr__`.
-            job._described = described(job.args, job.kwargs)
-        backend = self.backends.get(job.backend)
-        if backend is not None:
-            job._packed = backend.pack(job.func, job.args, job.kwargs, shared)
-
     def _see_them_start(self, jobs: Sequence[Job]) -> None:
         """Wait, a second at most, for work that has its slot and whose worker is just being made."""
         until = time.monotonic() + 1.0
+        if all(job._trait_values["backend"] != "process" for job in jobs):
+            return
         for job in jobs:
             while (
                 job.backend == "process"

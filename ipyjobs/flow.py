@@ -7,7 +7,6 @@ import contextvars
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipyjobs.backends import Backend
@@ -27,6 +26,8 @@ from ipyjobs.status import TRANSITIONS, Reason, Status, Verb, WaitingFor, step
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
 
+_AGAIN = {"retry_at": None, "note": "", "progress": None, "progress_at": None, "left_s": None}
+"""What an attempt that is not the first begins with."""
 UNKNOWN_S = 10.0
 """After how many seconds a job that waits for an unknown one is warned about."""
 
@@ -49,6 +50,10 @@ class Running:
         self.plain = False
         """A plain function on the user's loop has begun: nothing can stop it."""
         self.alarm: asyncio.TimerHandle | None = None
+
+    def asked_to_stop(self) -> bool:
+        """`stopping`, as something that can be called."""
+        return self.stopping
 
     def started(self, worker: str = "") -> None:
         if not self.over and not self.parted and self.attempt.started_at is None:
@@ -137,25 +142,25 @@ class Flow:
 
     def accept(self, jobs: Sequence[Job], origin: str, variables: contextvars.Context) -> None:
         """Take in new jobs, and ended ones for another round: all of them, or none and an error."""
-        again = [job for job in jobs if job.ended]
-        new = [job for job in jobs if not job.ended]
+        new, again = [], []
         for job in jobs:
-            self._check(job)
+            (new if self._check(job) is Status.CREATED else again).append(job)
         if len({id(job) for job in jobs}) < len(jobs):
             twice = next(job for index, job in enumerate(jobs) if job in jobs[:index])
             raise InvalidStateError(f"job {twice.name!r} was given twice; it can run once at a time")
         self._refuse_cycles(new)
         now = time.time()
         for job in new:
+            job_id = job._trait_values["id"]
             job.engine = self.engine
             job._variables = variables
-            self.jobs[job.id] = job
-            self.by_status[Status.CREATED][job.id] = job
-            job._set({"number": next(self._numbers), "submitted_at": now, "origin": origin})
-            job._opaque = job.condition is not None and not is_ours(job.condition)
-            for each in job._upstream:
-                self._dependents.setdefault(each, []).append(job)
-            self._move(job, Verb.SUBMIT)
+            self.jobs[job_id] = job
+            self.by_status[Status.CREATED][job_id] = job
+            if job.condition is not None:
+                job._opaque = not is_ours(job.condition)
+                for each in job._upstream:
+                    self._dependents.setdefault(each, []).append(job)
+            self._move(job, Verb.SUBMIT, number=next(self._numbers), submitted_at=now, origin=origin)
         for job in again:
             self._anew(job)
         for job in jobs:
@@ -174,13 +179,16 @@ class Flow:
             self._enqueue(job)
         self.pump()
 
-    def _check(self, job: Job) -> None:
+    def _check(self, job: Job) -> Status:
+        """The job's status, if it may run now."""
+        status: Status = job._trait_values["status"]
         if job.engine is not None and job.engine is not self.engine:
             raise InvalidStateError(f"job {job.name!r} belongs to another engine; make a new job for this one")
-        if job.status in (Status.PENDING, Status.RUNNING):
-            raise InvalidStateError(f"job {job.name!r} is already {job.status}; make a new job to run it twice at once")
-        if job.backend not in self.backends:
+        if status is Status.PENDING or status is Status.RUNNING:
+            raise InvalidStateError(f"job {job.name!r} is already {status}; make a new job to run it twice at once")
+        if job._trait_values["backend"] not in self.backends:
             raise InvalidOption("backend", job.backend, "one of " + ", ".join(self.backends))
+        return status
 
     def _anew(self, job: Job) -> None:
         job._round += 1
@@ -189,11 +197,13 @@ class Flow:
         self._move(job, Verb.RERUN, attempt=0, submitted_at=time.time(), note="", memory_bytes=None, **fresh)
 
     def _refuse_cycles(self, new: Sequence[Job]) -> None:
-        needs = {job.id: (*job._upstream, *needed_ids(job.condition)) for job in new}
+        needs = {job.id: (*job._upstream, *needed_ids(job.condition)) for job in new if job.condition is not None}
+        if not needs:
+            return
         # A cycle can only be closed by a job that somebody waits for already.
         waited_for = {each for ids in needs.values() for each in ids}
-        starts = [job for job in new if job.id in waited_for or next(iter(self.scheduler.watched(job.id)), None)]
-        for cycle in find_cycle(starts and [job.id for job in starts], lambda each: self._needs(each, needs)):
+        starts = [each for each in needs if each in waited_for or next(iter(self.scheduler.watched(each)), None)]
+        for cycle in find_cycle(starts, lambda each: self._needs(each, needs)):
             known = {job.id: job.name for job in new}
             raise CycleError(cycle, [known.get(each) or self.jobs[each].name for each in cycle])
 
@@ -205,13 +215,20 @@ class Flow:
 
     def _enqueue(self, job: Job) -> None:
         """A pending job starts to wait."""
+        values = job._trait_values
+        job_id = values["id"]
         job._queued_at = time.time()
-        job._held_back = job.id in self.running
+        job._held_back = job_id in self.running
         if job._held_back:  # its last attempt's thread has not returned yet
             job._set({"waiting_for": WaitingFor.BACKEND, "note": "waits for the previous attempt to return"})
             return
-        self.scheduler.add(job.id, Line(job.backend, job.queue), priority=job.priority, order=job.number)
-        self._ask(job)
+        line = Line(values["backend"], values["queue"])
+        self.scheduler.add(job_id, line, priority=values["priority"], order=values["number"])
+        if job.condition is None:
+            self.scheduler.ready(job_id)
+            self._became_ready.append(job)
+        else:
+            self._ask(job)
 
     # -- conditions
 
@@ -298,11 +315,13 @@ class Flow:
         while started := self.scheduler.take():
             for job_id in started:
                 self._begin(self.jobs[job_id])
-        fresh, self._became_ready = self._became_ready, []
-        for job in fresh:
-            if self.scheduler.waits_for_slot(job.id) and job.waiting_for is not WaitingFor.SLOT:
-                job._set({"waiting_for": WaitingFor.SLOT})
-                self.touch(job)
+        if self._became_ready:
+            fresh, self._became_ready = self._became_ready, []
+            for job in fresh:
+                values = job._trait_values
+                if values["waiting_for"] is not WaitingFor.SLOT and self.scheduler.waits_for_slot(values["id"]):
+                    job._set({"waiting_for": WaitingFor.SLOT})
+                    self.touch(job)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -320,17 +339,18 @@ class Flow:
                 self._enqueue(job)
                 return
             upstream[each] = payload
-        number = job._trait_values["attempt"] + 1
+        values = job._trait_values
+        job_id, number = values["id"], values["attempt"] + 1
         attempt = Attempt(number, job._round, job._queued_at, log_start=0 if job._log is None else job._log.size)
         job.attempts.append(attempt)
-        running = self.running[job.id] = Running(self, job, attempt)
-        job._set({"attempt": number, "waiting_for": WaitingFor.BACKEND, "retry_at": None, "note": ""})
+        running = self.running[job_id] = Running(self, job, attempt)
+        job._set({"attempt": number, "waiting_for": WaitingFor.BACKEND} | (_AGAIN if len(job.attempts) > 1 else {}))
         call = Call(
-            job.id, job.name, number, job.func, job.args, job.kwargs, upstream,
-            partial(getattr, running, "stopping"), job._packed, job._variables.copy(), job.options,
+            job_id, values["name"], number, job.func, job.args, job.kwargs, upstream,
+            running.asked_to_stop, job._packed, job._variables.copy(), job.options,
         )  # fmt: skip
         try:
-            self.backends[job.backend].start(call, running)
+            self.backends[values["backend"]].start(call, running)
         except Exception as error:
             running.failed(Failure.of(error))
 
@@ -338,7 +358,7 @@ class Flow:
         """The function of an attempt begins."""
         job = running.job
         running.attempt.started_at = now = time.time()
-        self._move(job, Verb.START, started_at=now, waiting_for=None, progress=None, progress_at=None, left_s=None)
+        self._move(job, Verb.START, started_at=now, waiting_for=None)
         if job.timeout is not None:
             running.alarm = self._loop.call_later(job.timeout, self._timed_out, running)
 
@@ -361,8 +381,9 @@ class Flow:
         job, attempt = running.job, running.attempt
         if running.alarm is not None:
             running.alarm.cancel()
-        del self.running[job.id]
-        self.scheduler.release(job.id)
+        job_id = job._trait_values["id"]
+        del self.running[job_id]
+        self.scheduler.release(job_id)
         attempt.ended_at = time.time()
         attempt.outcome = outcome
         attempt.error = failure.summary if failure is not None else text
@@ -379,7 +400,10 @@ class Flow:
                 attempt.started_at = attempt.ended_at
                 self.started(running)
             job._payload, job._preview = value, preview
-            self._end(job, Verb.FINISH, progress=None if job.progress is None else 1.0)
+            if job._trait_values["progress"] is None:
+                self._end(job, Verb.FINISH)
+            else:
+                self._end(job, Verb.FINISH, progress=1.0)
         elif outcome == "released":
             self._move(job, Verb.RELEASE, text=text, attempt=attempt.number - 1, started_at=None)
             self._enqueue(job)
@@ -491,32 +515,38 @@ class Flow:
         IllegalMove
             `verb` is not possible from the status that `job` has.
         """
-        before: Status = job._trait_values["status"]
+        values = job._trait_values
+        before: Status = values["status"]
         after = TRANSITIONS.get((before, verb)) or step(before, verb)
         changes["status"] = after
         changes["reason"] = reason
-        attempt = changes.get("attempt", job._trait_values["attempt"])
+        attempt = changes.get("attempt") or values["attempt"]
         job._story.append(Event(next(self._events), time.time(), verb, before, after, attempt, reason, text))
         if not job._removed:
-            del self.by_status[before][job.id]
-            self.by_status[after][job.id] = job
+            job_id = values["id"]
+            del self.by_status[before][job_id]
+            self.by_status[after][job_id] = job
         job._set(changes)
         if self.listeners or job._onlookers:
             self.touch(job)
 
     def _end(self, job: Job, verb: Verb, reason: Reason | None = None, text: str = "", **changes: Any) -> None:
         """Move a job to its end, and tell everybody who waits for that."""
-        now = time.time()
-        self._asking.pop(job.id, None)
-        self._move(job, verb, reason, text, ended_at=now, waiting_for=None, cancel_requested=False, retry_at=None,
-                   memory_bytes=None, **changes)  # fmt: skip
-        if job._log is not None and job.id not in self.running:
+        job_id = job._trait_values["id"]
+        if self._asking:
+            self._asking.pop(job_id, None)
+        values = job._trait_values
+        for name in ("waiting_for", "cancel_requested", "retry_at", "memory_bytes"):
+            if values[name]:
+                changes[name] = False if name == "cancel_requested" else None
+        self._move(job, verb, reason, text, ended_at=time.time(), **changes)
+        if job._log is not None and job_id not in self.running:
             job._log.close()
         if job._callbacks and job.status is not Status.CANCELLED:
             self._outbox.post(self.engine.call_back, job, job.status)
-        self.scheduler.ended(job.id)
-        if job.status is not Status.DONE:
-            for dependent in list(self._dependents.get(job.id, ())):
+        self.scheduler.ended(job_id)
+        if verb is not Verb.FINISH:
+            for dependent in list(self._dependents.get(job_id, ())):
                 if dependent.status is Status.PENDING and dependent.id not in self.running:
                     self._spoiled(dependent)
         if job._waiters:

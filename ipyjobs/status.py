@@ -10,6 +10,8 @@ from ipyjobs.errors import IllegalMove
 class Status(StrEnum):
     """Where a job stands; there are exactly these six."""
 
+    __hash__ = str.__hash__  # the enum's own is written in Python, and every move looks four of them up
+
     CREATED = "created"
     PENDING = "pending"
     RUNNING = "running"
@@ -28,6 +30,8 @@ ENDED = frozenset({Status.DONE, Status.FAILED, Status.CANCELLED})
 
 class Verb(StrEnum):
     """What can happen to a job."""
+
+    __hash__ = str.__hash__
 
     SUBMIT = "submit"
     START = "start"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ipyjobs.mailbox import Mailbox
+from ipyjobs.status import ENDED
 
 if TYPE_CHECKING:
     from ipyjobs.job import Job
@@ -17,7 +18,7 @@ class Countdown:
     """Calls `finished` once when all of some jobs have ended, from whichever thread sees the last one end."""
 
     def __init__(self, jobs: Iterable[Job], finished: Callable[[], None]) -> None:
-        self._left = {job.id for job in jobs}
+        self._left = {job._trait_values["id"] for job in jobs}
         self._finished = finished
         self._lock = threading.Lock()
 
@@ -29,15 +30,16 @@ class Countdown:
                 waiters = job._waiters = []
             waiters.append(self)
         for job in jobs:
-            if job.ended:
+            if job._trait_values["status"] in ENDED:
                 self.ended(job)
 
     def ended(self, job: Job) -> None:
         """A job has ended; saying it twice is harmless."""
+        job_id = job._trait_values["id"]
         with self._lock:
-            if job.id not in self._left:
+            if job_id not in self._left:
                 return
-            self._left.discard(job.id)
+            self._left.discard(job_id)
             last = not self._left
         if last:
             self._finished()
