@@ -283,6 +283,7 @@ class Engine:
         TimeoutError
             They have not within `timeout` seconds; they go on.
         """
+        __tracebackhide__ = True
         async with asyncio.timeout(timeout):
             if jobs is not None:
                 await self.until_ended(list(jobs))
@@ -296,6 +297,7 @@ class Engine:
 
     async def until_ended(self, jobs: Sequence[Job]) -> None:
         """Wait until `jobs` have ended and observers and callbacks have been told. Cancelling it leaves them alone."""
+        __tracebackhide__ = True
         for job in jobs:
             if job.status is Status.CREATED:
                 raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
@@ -314,6 +316,7 @@ class Engine:
         DeadlockError
             A job needs this very thread to go on; use ``await engine.join()``.
         """
+        __tracebackhide__ = True
         deadline = None if timeout is None else time.monotonic() + timeout
         while active := self.flow.active:
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -323,11 +326,13 @@ class Engine:
 
     def wait_job(self, job: Job, timeout: float | None = None) -> Any:
         """Block until the job has ended; its result if it is done, else None."""
+        __tracebackhide__ = True
         self.wait_for([job], timeout)
         return job.result() if job.status is Status.DONE else None
 
     def wait_for(self, jobs: Sequence[Job], timeout: float | None = None) -> bool:
         """Block until `jobs` have ended; see `wait`. Local functions, callbacks and observers go on meanwhile."""
+        __tracebackhide__ = True
         self._check_fork()
         for job in jobs:
             if job.status is Status.CREATED:

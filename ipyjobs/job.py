@@ -355,6 +355,7 @@ class Job(traitlets.HasTraits):
         InvalidStateError
             It was never submitted.
         """
+        __tracebackhide__ = True
         engine = self._its_engine("wait for")
         async with asyncio.timeout(timeout):
             await engine.until_ended([self])
