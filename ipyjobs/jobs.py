@@ -6,7 +6,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition
 from ipyjobs.errors import InvalidOption, JobNotFoundError
@@ -361,6 +361,10 @@ def _unwrapped(value: object) -> object:
 
 
 def _after(after: Any, condition: Condition | None) -> Condition:
-    several = isinstance(after, (Jobs, list, tuple, set, frozenset))
-    others = AfterOthers(list(after.values() if isinstance(after, Jobs) else after) if several else [after])
+    several: list[Any] = [after]
+    if isinstance(after, Jobs):
+        several = list(after.values())
+    elif isinstance(after, (list, tuple, set, frozenset)):
+        several = list(cast("Iterable[Any]", after))
+    others = AfterOthers(several)
     return others if condition is None else AllSatisfied([condition, others])
