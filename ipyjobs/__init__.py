@@ -1,0 +1,130 @@
+"""Background jobs for notebooks, seen and steered where the work happens.
+
+``%load_ext ipyjobs`` in a notebook gives you ``jobs``; ``with Engine() as engine`` does in a script.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipyjobs.conditions import AfterAnother as AfterAnother
+    from ipyjobs.conditions import AfterOthers as AfterOthers
+    from ipyjobs.conditions import AllSatisfied as AllSatisfied
+    from ipyjobs.conditions import AnySatisfied as AnySatisfied
+    from ipyjobs.conditions import Condition as Condition
+    from ipyjobs.context import current_job as current_job
+    from ipyjobs.context import report as report
+    from ipyjobs.engine import Engine as Engine
+    from ipyjobs.engine import get_default_engine as get_default_engine
+    from ipyjobs.engine import set_default_engine as set_default_engine
+    from ipyjobs.errors import CycleError as CycleError
+    from ipyjobs.errors import DeadlockError as DeadlockError
+    from ipyjobs.errors import EngineForked as EngineForked
+    from ipyjobs.errors import EngineNotRunning as EngineNotRunning
+    from ipyjobs.errors import IllegalMove as IllegalMove
+    from ipyjobs.errors import InvalidOption as InvalidOption
+    from ipyjobs.errors import InvalidStateError as InvalidStateError
+    from ipyjobs.errors import IpyjobsError as IpyjobsError
+    from ipyjobs.errors import JobCancelled as JobCancelled
+    from ipyjobs.errors import JobFailed as JobFailed
+    from ipyjobs.errors import JobLost as JobLost
+    from ipyjobs.errors import JobNotFoundError as JobNotFoundError
+    from ipyjobs.errors import JobTimeout as JobTimeout
+    from ipyjobs.errors import NotPicklable as NotPicklable
+    from ipyjobs.errors import ResultUnreadable as ResultUnreadable
+    from ipyjobs.errors import WorkerDied as WorkerDied
+    from ipyjobs.errors import WorkersBroken as WorkersBroken
+    from ipyjobs.job import Job as Job
+    from ipyjobs.job import JobFuture as JobFuture
+    from ipyjobs.job import LocalJob as LocalJob
+    from ipyjobs.job import ProcessJob as ProcessJob
+    from ipyjobs.job import ThreadJob as ThreadJob
+    from ipyjobs.jobs import Jobs as Jobs
+    from ipyjobs.jobs import const as const
+    from ipyjobs.log import logger as logger
+    from ipyjobs.retry import Retry as Retry
+    from ipyjobs.settings import EngineSetting as EngineSetting
+    from ipyjobs.status import Reason as Reason
+    from ipyjobs.status import Status as Status
+    from ipyjobs.version import __version__ as __version__
+
+# Where each public name lives. Loaded when first asked for: a worker that needs `report` must not pay for the engine.
+_HOMES = {
+    "AfterAnother": "conditions",
+    "AfterOthers": "conditions",
+    "AllSatisfied": "conditions",
+    "AnySatisfied": "conditions",
+    "Condition": "conditions",
+    "CycleError": "errors",
+    "DeadlockError": "errors",
+    "Engine": "engine",
+    "EngineForked": "errors",
+    "EngineNotRunning": "errors",
+    "EngineSetting": "settings",
+    "IllegalMove": "errors",
+    "InvalidOption": "errors",
+    "InvalidStateError": "errors",
+    "IpyjobsError": "errors",
+    "Job": "job",
+    "JobCancelled": "errors",
+    "JobFailed": "errors",
+    "JobFuture": "job",
+    "JobLost": "errors",
+    "JobNotFoundError": "errors",
+    "JobTimeout": "errors",
+    "Jobs": "jobs",
+    "LocalJob": "job",
+    "NotPicklable": "errors",
+    "ProcessJob": "job",
+    "Reason": "status",
+    "ResultUnreadable": "errors",
+    "Retry": "retry",
+    "Status": "status",
+    "ThreadJob": "job",
+    "WorkerDied": "errors",
+    "WorkersBroken": "errors",
+    "__version__": "version",
+    "const": "jobs",
+    "current_job": "context",
+    "get_default_engine": "engine",
+    "logger": "log",
+    "report": "context",
+    "set_default_engine": "engine",
+}
+
+__all__ = [  # noqa: PLE0604 - the names are checked by a test
+    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError", "Engine",
+    "EngineForked", "EngineNotRunning", "EngineSetting", "IllegalMove", "InvalidOption", "InvalidStateError",
+    "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs",
+    "LocalJob", "NotPicklable", "ProcessJob", "Reason", "ResultUnreadable", "Retry", "Status", "ThreadJob", "WorkerDied",
+    "WorkersBroken", "__version__", "const", "current_job", "get_default_engine", "logger", "report",
+    "set_default_engine",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ipyjobs' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"ipyjobs.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Start the notebook's engine and put ``jobs`` into the namespace: ``%load_ext ipyjobs``."""
+    from ipyjobs.notebook import load  # needs IPython, which a script does not
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take ``jobs`` away again; what runs goes on: ``%unload_ext ipyjobs``."""
+    from ipyjobs.notebook import unload  # needs IPython, which a script does not
+
+    unload(ipython)

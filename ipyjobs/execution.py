@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ipyjobs.failure import Failure
 from ipyjobs.pickling import Packed, Payload
@@ -25,6 +25,8 @@ class Call:
     kwargs: Mapping[str, Any]
     upstream: Mapping[str, Payload]
     """Values of the upstream jobs, by job id."""
+    stopped: Callable[[], bool]
+    """Whether the engine has asked for a stop; may be called from any thread."""
     packed: Packed | None
     """What `Backend.pack` made of function, args and kwargs when the job was submitted."""
     variables: contextvars.Context
@@ -33,16 +35,39 @@ class Call:
     """What only the backend understands: `fresh` for processes."""
 
 
+AttemptOutcome = Literal["", "done", "failed", "cancelled", "timeout", "released", "lost"]
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One try at a job."""
+
+    number: int
+    """From 1; a rerun starts anew."""
+    round: int
+    """Counts reruns, from 1."""
+    queued_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    outcome: AttemptOutcome = ""
+    """Empty while it runs."""
+    error: str = ""
+    worker: str = ""
+    """Where it ran: "pid 4711"."""
+    log_start: int = 0
+    """Where its output begins in the job's log, bytes."""
+    handle: str = ""
+    """The work's name outside of the kernel."""
+
+
 class Context(Protocol):
     """How a backend speaks to the engine about one attempt. Every method is for the engine's loop only.
 
     Exactly one of `done`, `failed`, `released` and `stopped` ends the attempt; what comes later is ignored.
     """
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the engine has asked for a stop."""
-        ...
+    stopping: bool
+    """Whether the engine has asked for a stop."""
 
     def started(self, worker: str = "") -> None:
         """The function begins now; until then the job is pending. `worker` says where: "pid 4711"."""
@@ -82,6 +107,10 @@ class Context(Protocol):
 
     def stopped(self) -> None:
         """After a stop: nothing of the work is left."""
+        ...
+
+    def interrupted(self) -> None:
+        """The user's stop button ended the function."""
         ...
 
 

@@ -52,13 +52,19 @@ def preview(value: object) -> Preview:
     return Preview(name, short, text if len(text) <= LONG else text[: LONG - 1] + "…")
 
 
-def arguments(args: Sequence[object], kwargs: Mapping[str, object], limit: int = 120) -> str:
-    """A call's arguments in short: ``lr=0.1 seed=0``."""
+def described(args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[tuple[str, str, str], ...]:
+    """A call's arguments as (name, type, text); positional ones have no name. Runs the arguments' own ``__repr__``."""
+    named = [("", each) for each in args] if not kwargs else [*(("", each) for each in args), *kwargs.items()]
+    return tuple((name, type(value).__name__, one_line(value)) for name, value in named)
+
+
+def in_short(call: Sequence[tuple[str, str, str]], limit: int = 120) -> str:
+    """Described arguments on one line: ``lr=0.1 seed=0``."""
     parts: list[str] = []
     length = 0
-    for name, value in [*((None, each) for each in args), *kwargs.items()]:
-        shown = one_line(value, 40)
-        parts.append(shown if name is None else f"{name}={shown}")
+    for name, _, text in call:
+        shown = text if len(text) <= 40 else text[:39] + "…"
+        parts.append(f"{name}={shown}" if name else shown)
         length += len(parts[-1]) + 1
         if length > limit:
             break

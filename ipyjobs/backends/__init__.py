@@ -18,9 +18,6 @@ class Backend:
     """
 
     name: ClassVar[str]
-    stops: ClassVar[bool] = True
-    """Whether `stop` really ends the work. Where it can't (threads), a cancelled job is cancelled at once, and only its
-    attempt goes on until the work returns."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
@@ -50,11 +47,19 @@ class Backend:
             self._drive(call, context), context=call.variables
         )
 
-    def stop(self, context: Context) -> None:
-        """End an attempt that was started: make its work cease, then say `context.stopped()`."""
+    def stop(self, context: Context) -> bool:
+        """End an attempt that was started: make its work cease, then say `context.stopped()`.
+
+        Returns
+        -------
+        bool
+            False if this work can't be ended from outside (a thread). Then the job is cancelled at once, and only its
+            attempt goes on, and keeps its slot, until the work returns.
+        """
         running = self._asyncio_tasks.get(context)
         if running is not None:
             running.cancel()
+        return True
 
     async def run(self, call: Call, context: Context) -> Any:
         """Run `call` and return its value; say `context.started()` when the function begins.

@@ -1,0 +1,129 @@
+"""Jobs on the user's own loop: plain functions one after another, coroutine functions side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+try:  # the public function makes an enum of the handler, at ten times the cost
+    from _signal import getsignal as _handler_of
+except ImportError:  # not CPython
+    from signal import getsignal as _handler_of
+
+from ipyjobs.backends import Backend
+from ipyjobs.calling import context_of, resolved
+from ipyjobs.execution import Call, Context
+from ipyjobs.failure import Failure
+from ipyjobs.home import Home
+from ipyjobs.pickling import Payload
+from ipyjobs.preview import preview
+
+
+class LocalBackend(Backend):
+    """Calls functions on the user's loop, where the user's own objects live."""
+
+    name = "local"
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(None)
+        self._outbox = home.outbox
+        # On one loop there is nowhere to hop.
+        self._say: Callable[..., None] = _now if home.one_loop else home.inbox.post
+        self._tasks: dict[Context, asyncio.Task[Any]] = {}
+        self._plain: set[Context] = set()
+        self.stack: list[str] = []
+        """Ids of the jobs whose plain functions are being called at this moment, outermost first."""
+
+    def start(self, call: Call, context: Context) -> None:
+        self._outbox.post(self._begin, call, context)
+
+    def stop(self, context: Context) -> bool:
+        if context in self._plain:
+            return False
+        self._outbox.post(self._stop, context)
+        return True
+
+    def awaiting(self, job_id: str) -> bool:
+        """Whether the job has turned out to be a coroutine and is being awaited."""
+        return any(context.job_id == job_id for context in self._tasks)
+
+    async def close(self) -> None:
+        for context in list(self._tasks):
+            self._outbox.post(self._stop, context)
+
+    def _stop(self, context: Context) -> None:
+        task = self._tasks.get(context)
+        if task is not None:
+            task.cancel()
+
+    def _begin(self, call: Call, context: Context) -> None:
+        """On the user's loop."""
+        say = self._say
+        if context.stopping:
+            say(context.stopped)
+            return
+        say(context.started)
+        self.stack.append(call.job_id)
+        self._plain.add(context)
+        try:
+            value = call.variables.run(self._call, call, context)
+        except KeyboardInterrupt:
+            # The stop button: this job is what stood in the way.
+            say(context.interrupted)
+            if self._outbox.waiting:
+                raise
+            return
+        except BaseException as error:
+            say(context.failed, Failure.of(error))
+            return
+        finally:
+            self.stack.pop()
+            self._plain.discard(context)
+        if type(value) in _PLAIN or not inspect.iscoroutine(value):
+            say(context.done, Payload(value), preview(value))
+            return
+        if context.stopping:
+            cast("Coroutine[Any, Any, Any]", value).close()
+            say(context.stopped)
+            return
+        # Not `create_task` from elsewhere: this is the user's thread, so its loop wakes up for it.
+        task = self._outbox.loop.create_task(self._await(cast("Coroutine[Any, Any, Any]", value)), context=call.variables)
+        self._tasks[context] = task
+        task.add_done_callback(lambda ended: self._ended(ended, context))
+
+    def _call(self, call: Call, context: Context) -> Any:
+        context_of(call, context, self._say)
+        args, kwargs = resolved(call)
+        if _handler_of(signal.SIGINT) != signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+            return call.function(*args, **kwargs)
+        # Between cells a kernel ignores the stop button; a function that holds its loop must still be stoppable.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return call.function(*args, **kwargs)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    async def _await(self, value: Coroutine[Any, Any, Any]) -> Any:
+        return await value
+
+    def _ended(self, task: asyncio.Task[Any], context: Context) -> None:
+        del self._tasks[context]
+        say = self._say
+        if task.cancelled():
+            say(context.stopped)
+        elif (error := task.exception()) is not None:
+            say(context.failed, Failure.of(error))
+        else:
+            value = task.result()
+            say(context.done, Payload(value), preview(value))
+
+
+def _now(call: Callable[..., None], *args: object) -> None:
+    call(*args)
+
+
+_PLAIN = frozenset({type(None), int, float, str, bytes, bool, list, dict, tuple, set})

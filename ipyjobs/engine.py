@@ -1,0 +1,635 @@
+"""The engine: owns jobs, decides when they start, and answers from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self, overload
+
+from ipyjobs import storage
+from ipyjobs.backends import Backend
+from ipyjobs.backends.local import LocalBackend
+from ipyjobs.backends.process import ProcessBackend
+from ipyjobs.backends.thread import ThreadBackend
+from ipyjobs.calling import replaced
+from ipyjobs.conditions import AfterOthers, AllSatisfied, job_ids
+from ipyjobs.errors import DeadlockError, EngineForked, EngineNotRunning, InvalidStateError
+from ipyjobs.failure import Failure
+from ipyjobs.flow import Flow
+from ipyjobs.home import Home
+from ipyjobs.job import Job, JobFuture
+from ipyjobs.jobs import AllJobs, Jobs
+from ipyjobs.log import logger
+from ipyjobs.mailbox import Mailbox
+from ipyjobs.output import JobLog
+from ipyjobs.preview import described
+from ipyjobs.progress import hook_tqdm
+from ipyjobs.scheduling import Scheduler
+from ipyjobs.settings import EngineSetting
+from ipyjobs.status import Reason, Status, Verb, WaitingFor
+from ipyjobs.waiting import Countdown, until_ended
+
+GRACE_S = 2.0
+"""How long `Engine.stop` gives what runs to end."""
+
+
+class Act:
+    """Something that has been set going: with or without ``await`` it happens; awaiting waits until it is complete."""
+
+    def __init__(self, wait: Callable[[], Any] | None = None, value: Any = None) -> None:
+        self._wait = wait
+        self._value = value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._wait is not None:
+            yield from self._wait().__await__()
+        return self._value
+
+
+class Engine:
+    """Runs jobs.
+
+    In a script ``with Engine() as engine`` gives it a thread of its own. In a coroutine it lives on the running loop
+    from the first `submit` on. With ``threaded=True``, what ``%load_ext ipyjobs`` uses, it gets a thread of its own
+    while coroutine jobs, callbacks and observers stay on the running loop, so jobs go on while a cell blocks.
+
+    Parameters
+    ----------
+    setting
+        Limits and habits.
+    threaded
+        True: a thread of its own beside the running loop. False: on the running loop. None, the default: `start` and
+        ``with`` make a thread for both, `submit` in a coroutine stays on the running loop.
+    """
+
+    def __init__(self, setting: EngineSetting | None = None, *, threaded: bool | None = None) -> None:
+        self.setting = setting or EngineSetting()
+        self.threaded = threaded
+        self.id = os.urandom(6).hex()
+        self.scheduler = Scheduler(self.setting.max_jobs)
+        self.flow = Flow(self, self.scheduler)
+        self.jobs = AllJobs(self, self.flow.jobs, self.flow.by_status)
+        self.busy: tuple[float | None, str] = (None, "")
+        """Since when a cell runs in the notebook, and which."""
+        self.notebook_listeners: list[Callable[[], None]] = []
+        """Called when `busy` has changed, from the thread that changed it."""
+        self.origin: Callable[[], str] = str
+        """Says where a job is submitted from: the cell, in a notebook."""
+        self._home: Home | None = None
+        self._outbox_before: Mailbox | None = None
+        self._starting = threading.Lock()
+        self._folder: Path | None = None
+        self._pid = os.getpid()
+        self._closing: asyncio.Task[None] | None = None
+        for backend, limit in (("thread", self.setting.max_thread_jobs), ("process", self.setting.max_process_jobs)):
+            self.scheduler.set_limit(limit, backend=backend)
+        _engines.add(self)
+
+    # -- where it lives
+
+    def start(self) -> Self:
+        """Begin to run jobs. Starting a running engine only warns.
+
+        Raises
+        ------
+        EngineNotRunning
+            ``threaded=False`` or ``True`` and there is no running loop to live on or beside.
+        """
+        self._check_fork()
+        with self._starting:
+            if self._home is not None and self._home.alive:
+                logger.warning("the engine is running already")
+                return self
+            loop = _running_loop()
+            if self.threaded is None:
+                self._settle(Home.on_own_thread())
+            elif loop is None:
+                raise EngineNotRunning(
+                    f"Engine(threaded={self.threaded}) lives on or beside a running loop and there is none here; "
+                    "start it in a coroutine, or leave `threaded` out"
+                )
+            else:
+                self._settle(Home.beside(loop) if self.threaded else Home.on_running_loop())
+        return self
+
+    def stop(self) -> Act:
+        """Cancel what has not ended, end workers and threads, and rest. `start` wakes the engine up again.
+
+        Blocks for at most two seconds, except on the engine's own loop, where it must be awaited.
+        """
+        self._check_fork()
+        home = self._home
+        if home is None:
+            logger.warning("the engine is not running")
+            return Act()
+        if not home.alive:
+            self._home = None
+            return Act()
+        if home.here():
+            closing = self._closing = home.loop.create_task(self._close(home))
+            return Act(lambda: asyncio.shield(closing))
+        ended = threading.Event()
+
+        def close() -> None:
+            task = self._closing = home.loop.create_task(self._close(home))
+            task.add_done_callback(lambda _: (ended.set(), home.outbox.nudge()))
+
+        home.inbox.post(close)
+        if home.on_user_thread():
+            home.outbox.wait(ended.is_set, time.monotonic() + 2 * GRACE_S)
+        else:
+            ended.wait(2 * GRACE_S)
+        home.leave(GRACE_S)
+        return Act()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        self._here()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs jobs at present."""
+        return self._home is not None and self._home.alive
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop it moves jobs on."""
+        return self._here().loop
+
+    @property
+    def outbox(self) -> Mailbox:
+        """Calls for the user's loop."""
+        box = self._home.outbox if self._home is not None else self._outbox_before
+        assert box is not None
+        return box
+
+    @property
+    def inbox(self) -> Mailbox:
+        """Calls for the engine's loop."""
+        return self._here().inbox
+
+    @property
+    def backends(self) -> dict[str, Backend]:
+        """Where it can run jobs, by name."""
+        return self.flow.backends
+
+    # -- jobs in
+
+    @overload
+    def submit(self, job: Job, /) -> Job: ...
+    @overload
+    def submit(self, *jobs: Job) -> Any: ...
+    def submit(self, *jobs: Job) -> Any:
+        """Take in jobs; those that may start have started when it returns. An ended job is run again.
+
+        Returns
+        -------
+        Job or Jobs
+            The job; of several the group. Awaiting it waits for the end.
+
+        Raises
+        ------
+        EngineNotRunning
+            The engine has no loop: use ``with engine``, `start`, or submit in a coroutine.
+        InvalidStateError
+            A job is pending or running already, or belongs to another engine.
+        CycleError
+            With these, jobs would wait for each other for ever.
+        NotPicklable
+            A process job's function or argument cannot travel.
+        """
+        group = self.submit_all(jobs)
+        return jobs[0] if len(jobs) == 1 else group
+
+    def submit_all(self, jobs: Iterable[Job]) -> Jobs:
+        """Take in any number of jobs with one hop; see `submit`. None is taken if one can't be."""
+        home = self._here()
+        given = list(jobs)
+        shared: dict[Any, Any] = {}
+        for job in given:
+            if not isinstance(job, Job):
+                raise InvalidStateError(f"{job!r:.100} is not a job; wrap it: ThreadJob(function, args)")
+            if job.engine is None and job.status is Status.CREATED:
+                self._prepare(job, shared)
+        variables = contextvars.copy_context()
+        home.call(self.flow.accept, given, self.origin(), variables)
+        if not home.here():
+            self._see_them_start(given)
+        return Jobs(self, {job.id: job for job in given})
+
+    def submit_async(self, *jobs: Job) -> Act:
+        """As `submit`; awaiting it gives the job (or group) at once, without waiting for the end."""
+        return Act(value=self.submit(*jobs))
+
+    # -- jobs stopped, run again, forgotten
+
+    def cancel(self, *jobs: Job) -> Act:
+        """Stop jobs that have not ended; awaiting it waits until they have.
+
+        A process is killed with all it started. A coroutine is cancelled at its next ``await``. A plain function in a
+        thread or on the loop can't be stopped: its job is cancelled at once, and holds its slot until it returns.
+        """
+        self._check_engine(jobs)
+        home = self._here()
+        home.call(self.flow.cancel, jobs)
+        return Act(lambda: self.until_ended(jobs))
+
+    def cancel_all(self) -> Act:
+        """Stop all jobs that have not ended."""
+        return self.cancel(*self.flow.active)
+
+    def rerun(self, *jobs: Job) -> Act:
+        """Run ended jobs again. One that needs another's value waits for the new one if both are given.
+
+        Raises
+        ------
+        InvalidStateError
+            A job has not ended.
+        """
+        self._check_engine(jobs)
+        self._here().call(self.flow.rerun, jobs)
+        return Act()
+
+    def remove(self, *jobs: Job) -> Act:
+        """Cancel jobs and forget them; what needs their values is cancelled too."""
+        self._check_engine(jobs)
+        self._here().call(self.flow.remove, jobs)
+        return Act(lambda: self.until_ended(jobs))
+
+    # -- waiting
+
+    async def join(self, jobs: Iterable[Job] | None = None, timeout: float | None = None) -> None:
+        """Wait until `jobs` (all by default, also those submitted meanwhile) have ended.
+
+        Raises
+        ------
+        TimeoutError
+            They have not within `timeout` seconds; they go on.
+        """
+        async with asyncio.timeout(timeout):
+            if jobs is not None:
+                await self.until_ended(list(jobs))
+                return
+            while active := self.flow.active:
+                await self.until_ended(active)
+
+    async def wait_async(self, timeout: float | None = None) -> None:
+        """The same as `join` of all jobs (a name kept from executor-engine)."""
+        await self.join(timeout=timeout)
+
+    async def until_ended(self, jobs: Sequence[Job]) -> None:
+        """Wait until `jobs` have ended and observers and callbacks have been told. Cancelling it leaves them alone."""
+        for job in jobs:
+            if job.status is Status.CREATED:
+                raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
+        await until_ended(jobs, self.outbox)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until no job is left that has not ended.
+
+        Returns
+        -------
+        bool
+            False if `timeout` seconds passed first.
+
+        Raises
+        ------
+        DeadlockError
+            A job needs this very thread to go on; use ``await engine.join()``.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while active := self.flow.active:
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self.wait_for(active, left_s):
+                return False
+        return True
+
+    def wait_job(self, job: Job, timeout: float | None = None) -> Any:
+        """Block until the job has ended; its result if it is done, else None."""
+        self.wait_for([job], timeout)
+        return job.result() if job.status is Status.DONE else None
+
+    def wait_for(self, jobs: Sequence[Job], timeout: float | None = None) -> bool:
+        """Block until `jobs` have ended; see `wait`. Local functions, callbacks and observers go on meanwhile."""
+        self._check_fork()
+        for job in jobs:
+            if job.status is Status.CREATED:
+                raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
+        waiting = [job for job in jobs if not job.ended]
+        home = self._home
+        if not waiting:
+            if home is not None and home.on_user_thread() and not home.one_loop:
+                home.outbox.drain()
+            return True
+        if home is None or not home.alive:
+            raise EngineNotRunning(f"job {waiting[0].name!r} is {waiting[0].status}, but the engine is not running")
+        self._refuse_deadlock(waiting, home)
+        ended = threading.Event()
+        on_user_thread = home.on_user_thread()
+        countdown = Countdown(waiting, lambda: (ended.set(), home.outbox.nudge() if on_user_thread else None) and None)
+        countdown.watch(waiting)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            if on_user_thread:
+                return home.outbox.wait(ended.is_set, deadline)
+            while not ended.wait(1.0 if deadline is None else min(1.0, max(0.0, deadline - time.monotonic()))):
+                if deadline is not None and time.monotonic() >= deadline:
+                    return False
+                if not home.alive:
+                    raise EngineNotRunning("the engine was stopped while this thread waited for a job")
+            return True
+        finally:
+            countdown.leave(waiting)
+
+    # -- limits
+
+    @property
+    def max_jobs(self) -> int | None:
+        """How many jobs may run at once on all backends together; may be set at any time."""
+        return self.scheduler.total.limit
+
+    @max_jobs.setter
+    def max_jobs(self, limit: int | None) -> None:
+        self.set_limit(limit)
+
+    def set_limit(self, limit: int | None, *, backend: str | None = None, queue: str | None = None) -> None:
+        """Change how many jobs may run at once: overall, of a backend, or of a queue. Running ones go on.
+
+        Raises
+        ------
+        InvalidOption
+            `limit` is neither None nor a whole number from 1, or there is no such backend.
+        """
+        self._check_fork()
+        if backend is not None and backend not in ("local", "thread", "process") and backend not in self.backends:
+            from ipyjobs.errors import InvalidOption
+
+            raise InvalidOption("backend", backend, "one of " + ", ".join(self.backends or ("local", "thread", "process")))
+
+        def change() -> None:
+            self.scheduler.set_limit(limit, backend=backend, queue=queue)
+            self.flow.pump_soon()
+
+        if self.alive:
+            self._here().call(change)
+        else:
+            self.scheduler.set_limit(limit, backend=backend, queue=queue)
+
+    # -- for conditions, views and the flow
+
+    def status_of(self, job_id: str) -> Status | None:
+        """Where a job stands; None if the engine doesn't know it."""
+        job = self.flow.jobs.get(job_id)
+        return None if job is None else job.status
+
+    def waiting_text(self, job: Job) -> str:
+        """What a pending job waits for, in words."""
+        match job.waiting_for:
+            case WaitingFor.SLOT:
+                return "waits for a slot"
+            case WaitingFor.RETRY:
+                return f"retry {job.attempt} of {job.retries}"
+            case WaitingFor.BACKEND:
+                return job.note or "starting"
+            case _:
+                return self._condition_text(job)
+
+    def _condition_text(self, job: Job) -> str:
+        ids = job_ids(job.condition)
+        unknown = next((each for each in ids if each not in self.flow.jobs), None)
+        if unknown is not None:
+            return f"waits for unknown job {unknown}"
+        if not ids:
+            return "" if job.condition is None else f"waits for {type(job.condition).__name__}"
+        if len(ids) == 1:
+            return f"after {self.flow.jobs[ids[0]].name}"
+        return f"after {len(ids)} jobs, {max(0, len(ids) - self.scheduler.missing(job.id))} done"
+
+    def notebook_changed(self) -> None:
+        """A cell has begun or ended: tell the pages."""
+        for listener in self.notebook_listeners:
+            listener()
+
+    def make_log(self, job: Job) -> JobLog:
+        """The log of a job that is being taken in."""
+        if self._folder is None:
+            self._folder = storage.session_folder(self.id, self.setting.cache_path)
+        inbox, flow = self.inbox, self.flow
+        name = f"{job.number}-{job.id}.log"
+        told: list[bool] = []
+
+        def tell() -> None:
+            told.clear()
+            flow.touch(job)
+
+        def grew() -> None:
+            if not told and flow.listeners:
+                told.append(True)
+                inbox.post(tell)
+
+        # The name is the engine's own number, never what a user called the job.
+        return JobLog(self._folder, name, grew)
+
+    def echo(self, data: bytes, error: bool) -> None:
+        """Pass on what a job has printed."""
+        stream: Any = sys.stderr if error else sys.stdout
+        stream = getattr(stream, "_stream", stream)
+        try:
+            stream.write(data.decode("utf-8", "replace"))
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # nobody listens any more
+            return
+
+    def report_failure(self, job: Job, failure: Failure) -> None:
+        """Log a failure, where the setting says so."""
+        if self.setting.print_traceback:
+            logger.error("job {!r} failed\n{}", job.name, failure.text())
+
+    def call_back(self, job: Job, status: Status) -> None:
+        """Tell a job's callbacks how it ended. On the user's loop; one that raises stops no other."""
+        for callback, wants_result in job._callbacks:
+            if wants_result is not (status is Status.DONE):
+                continue
+            try:
+                answer: Any = callback(job.result() if wants_result else job.exception())
+                if asyncio.iscoroutine(answer):
+                    task = self.outbox.loop.create_task(answer)
+                    _callbacks.add(task)
+                    task.add_done_callback(_callbacks.discard)
+            except Exception:
+                logger.exception("a callback of job {!r} raised", job.name)
+
+    # -- private
+
+    def _check_fork(self) -> None:
+        if self._pid != os.getpid():
+            raise EngineForked(self._pid)
+
+    def _check_engine(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if not isinstance(job, Job):
+                from ipyjobs.errors import JobNotFoundError
+
+                raise JobNotFoundError(job)
+            if job.engine is not self:
+                what = "was never submitted" if job.engine is None else "belongs to another engine"
+                raise InvalidStateError(f"job {job.name!r} {what}")
+
+    def _here(self) -> Home:
+        """The engine's home; made on the running loop if there is none yet."""
+        self._check_fork()
+        home = self._home
+        if home is not None and home.alive:
+            return home
+        loop = _running_loop()
+        if loop is None:
+            raise EngineNotRunning(
+                "the engine is not running: use `with Engine() as engine`, `engine.start()`, or submit in a coroutine"
+            )
+        with self._starting:
+            self._settle(Home.beside(loop) if self.threaded else Home.on_running_loop())
+        assert self._home is not None
+        return self._home
+
+    def _settle(self, home: Home) -> None:
+        self._home = self._outbox_before = home
+        self._outbox_before = home.outbox
+        process = ProcessBackend()
+        if self.setting.max_process_jobs is None:
+            self.scheduler.set_limit(process.limit, backend="process")
+        self.flow.backends = {
+            "local": LocalBackend(home),
+            "thread": ThreadBackend(home.inbox),
+            "process": process,
+        }
+        hook_tqdm()
+        home.call(self.flow.open, home)
+
+    async def _close(self, home: Home) -> None:
+        await self.flow.close(GRACE_S)
+        if self._home is home:
+            self._home = None
+
+    def _prepare(self, job: Job, shared: dict[Any, Any]) -> None:
+        """Find the upstreams of a new job, and make ready what travels. On the thread that submits."""
+        upstream: dict[str, None] = {}
+
+        def found(value: object) -> object:
+            if isinstance(value, Job):
+                value = JobFuture(value)
+            elif isinstance(value, Jobs):
+                return [found(each) for each in value.values()]
+            if isinstance(value, JobFuture):
+                if value.job.engine not in (None, self):
+                    raise InvalidStateError(f"job {value.job.name!r}, an argument of {job.name!r}, is another engine's")
+                upstream[value.job_id] = None
+            return value
+
+        job.args, job.kwargs = replaced(job.args, found), replaced(job.kwargs, found)
+        if upstream and not job._upstream:
+            job._upstream = tuple(upstream)
+            others = AfterOthers(job._upstream)
+            job.condition = AllSatisfied([others] if job.condition is None else [job.condition, others])
+        if job.args or job.kwargs:
+            # Here and not where a page asks: it runs the arguments' own `__repr__`.
+            job._described = described(job.args, job.kwargs)
+        backend = self.backends.get(job.backend)
+        if backend is not None:
+            job._packed = backend.pack(job.func, job.args, job.kwargs, shared)
+
+    def _see_them_start(self, jobs: Sequence[Job]) -> None:
+        """Wait, a second at most, for work that has its slot and whose worker is just being made."""
+        until = time.monotonic() + 1.0
+        for job in jobs:
+            while (
+                job.backend == "process"
+                and job.status is Status.PENDING
+                and job.waiting_for is WaitingFor.BACKEND
+                and time.monotonic() < until
+            ):
+                time.sleep(0.001)
+
+    def _refuse_deadlock(self, jobs: Sequence[Job], home: Home) -> None:
+        if home.here():
+            names = ", ".join(repr(job.name) for job in jobs[:3])
+            raise DeadlockError(
+                f"waiting here for {names} would stop the loop that has to run it; use `await job` or `await engine.join()`"
+            )
+        if not home.on_user_thread():
+            return
+        local = self.backends["local"]
+        assert isinstance(local, LocalBackend)
+        seen: set[str] = set()
+        stack = list(jobs)
+        while stack:
+            job = stack.pop()
+            if job.id in seen or job.ended:
+                continue
+            seen.add(job.id)
+            if job.id in local.stack:
+                raise DeadlockError(f"job {job.name!r} cannot wait for itself: it runs on this very thread")
+            if job.backend == "local" and (asyncio.iscoroutinefunction(job.func) or local.awaiting(job.id)):
+                raise DeadlockError(
+                    f"job {job.name!r} is a coroutine on the loop of this thread, so blocking here would stop it; "
+                    "use `await job` (or `await jobs`, `await engine.join()`)"
+                )
+            stack.extend(self.flow.jobs[each] for each in job_ids(job.condition) if each in self.flow.jobs)
+
+
+def get_default_engine() -> Engine:
+    """The engine for whoever names none: the notebook's, or the last one given to `set_default_engine`, or a new one."""
+    global _default
+    if _default is None:
+        _default = Engine()
+    return _default
+
+
+def set_default_engine(engine: Engine) -> None:
+    """Make `engine` the one that `get_default_engine` gives."""
+    global _default
+    _default = engine
+
+
+def cancel_created(job: Job) -> Act:
+    """Cancel a job that was never submitted."""
+    from ipyjobs.status import step
+
+    job._set({"status": step(job.status, Verb.CANCEL), "reason": Reason.USER, "ended_at": time.time()})
+    return Act()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+_default: Engine | None = None
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_callbacks: set[asyncio.Task[Any]] = set()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for engine in list(_engines):
+        home = engine._home
+        if engine._pid == os.getpid() and home is not None and home.has_thread and home.alive:
+            engine.stop()

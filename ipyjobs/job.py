@@ -1,0 +1,558 @@
+"""One piece of work and where it stands, as a reactive model."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets
+from traitlets.utils.bunch import Bunch
+
+from ipyjobs.conditions import Condition
+from ipyjobs.errors import InvalidOption, InvalidStateError, JobCancelled
+from ipyjobs.events import Event
+from ipyjobs.failure import Failure
+from ipyjobs.frozen import FrozenJob
+from ipyjobs.log import logger
+from ipyjobs.names import checked_name, checked_tags, name_of
+from ipyjobs.output import JobLog
+from ipyjobs.pickling import FutureLike, Packed, Payload
+from ipyjobs.preview import Preview, in_short
+from ipyjobs.retry import NEVER, Retry
+from ipyjobs.schema import JobRecord
+from ipyjobs.status import Reason, Status
+
+if TYPE_CHECKING:
+    from ipyjobs.engine import Act, Engine
+    from ipyjobs.execution import Attempt
+    from ipyjobs.waiting import Countdown
+
+_SEED = os.urandom(6).hex()
+_NUMBERS = itertools.count(1)
+_NO_VARIABLES = Context()
+_telling = threading.Lock()
+
+
+class _Field(traitlets.Any):
+    """A trait that is always set, so that reading it is one look-up: the engine reads forty for each job."""
+
+    name: str
+
+    def __get__(self, obj: Any, cls: type[Any] | None = None) -> Any:
+        return self if obj is None else obj._trait_values[self.name]
+
+
+class Input(_Field):
+    """What the user gives; read-only once the job was submitted."""
+
+    def __set__(self, obj: Any, value: object) -> None:
+        if obj._trait_values["status"] is not Status.CREATED:
+            raise InvalidStateError(f"{self.name} of job {obj.name!r} was fixed when it was submitted; make a new job")
+        super().__set__(obj, value)
+
+
+class Outcome(_Field):
+    """What the engine says; read-only for everybody else."""
+
+    def __init__(self, default: object = None) -> None:
+        super().__init__(default, read_only=True, allow_none=True)
+
+
+class JobFuture(FutureLike):
+    """Stands for a job's result inside the arguments of another job."""
+
+    __slots__ = ("job", "job_id")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.job_id = job.id
+
+    def result(self) -> Any:
+        """The job's result; see `Job.result`."""
+        return self.job.result()
+
+    def exception(self) -> BaseException | None:
+        """Why the job failed; see `Job.exception`."""
+        return self.job.exception()
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        """Have ``callback(result)`` called on the user's loop when the job is done."""
+        self.job._callbacks += ((callback, True),)
+
+    def add_error_callback(self, callback: Callable[[BaseException], object]) -> None:
+        """Have ``callback(exception)`` called on the user's loop when the job has failed."""
+        self.job._callbacks += ((callback, False),)
+
+    def __repr__(self) -> str:
+        return f"<future of job {self.job.name!r}>"
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """Somebody on some loop who waits for a job."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[None]
+
+    def wake(self) -> None:
+        """Only on `loop`."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class Job(traitlets.HasTraits):
+    """A function call that an engine runs, and all that becomes of it.
+
+    Parameters
+    ----------
+    func
+        What to call. A coroutine function is awaited, on every backend.
+    args, kwargs
+        Its arguments. Wherever another job, or its `future`, stands in them (also inside lists, tuples and dicts), the
+        function gets that job's result, and this job starts after it.
+    callback
+        Called as ``callback(result)`` on the user's loop when the job is done. May be a coroutine function.
+    error_callback
+        Called as ``error_callback(exception)`` on the user's loop when the job has failed for good.
+    retries
+        How often a failed attempt is tried again: a number, or a `Retry` with delay, backoff and jitter.
+    retry_time_delta
+        Seconds before each retry, where `retries` is a number.
+    name
+        What it is called; by default the function's name.
+    condition
+        When it may start.
+    wait_time_delta
+        Seconds between two looks at a condition that defines only `satisfy`.
+    group, tags
+        Words to find it by.
+    priority
+        Among jobs that could start, the one with the highest starts first. Default 0.
+    queue
+        A named line with a limit of its own (`Engine.set_limit`). Default "default".
+    timeout
+        Seconds one attempt may run, from when the function begins. Default: as long as it takes.
+    options
+        What only the backend understands: ``fresh=True`` gives a process job a worker of its own.
+
+    Raises
+    ------
+    InvalidOption
+        A value makes no sense; the message says which one would.
+    """
+
+    backend_name: ClassVar[str] = "thread"
+
+    name = Input("")
+    group = Input(None)
+    tags = Input(())
+    priority = Input(0)
+    queue = Input("default")
+    backend = Input("")
+    retries = Input(0)
+
+    id = Outcome("")
+    number = Outcome(0)
+    status = Outcome(Status.CREATED)
+    reason = Outcome()
+    waiting_for = Outcome()
+    cancel_requested = Outcome(False)
+    attempt = Outcome(0)
+    submitted_at = Outcome()
+    started_at = Outcome()
+    ended_at = Outcome()
+    retry_at = Outcome()
+    progress = Outcome()
+    progress_at = Outcome()
+    left_s = Outcome()
+    message = Outcome("")
+    error = Outcome("")
+    origin = Outcome("")
+    memory_bytes = Outcome()
+    note = Outcome("")
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        retries: int | Retry = 0,
+        retry_time_delta: float = 0.0,
+        name: str | None = None,
+        condition: Condition | None = None,
+        wait_time_delta: float = 0.1,
+        *,
+        group: str | None = None,
+        tags: Iterable[str] = (),
+        priority: int = 0,
+        queue: str = "default",
+        timeout: float | None = None,
+        **options: Any,
+    ) -> None:
+        # `HasTraits.__init__` would set each trait with notifications held, at four times the cost of the rest.
+        self._retry = retries if isinstance(retries, Retry) else _retry(retries, retry_time_delta)
+        self._trait_values.update(
+            _DEFAULTS,
+            id=f"{_SEED}-{next(_NUMBERS):x}",
+            name=name_of(func) if name is None else checked_name("name", name),
+            backend=self.backend_name,
+            retries=self._retry.times,
+        )
+        if group is not None or tags or priority or queue != "default":
+            self._trait_values.update(
+                group=None if group is None else checked_name("group", group),
+                tags=checked_tags(tags),
+                priority=_whole("priority", priority),
+                queue=checked_name("queue", queue),
+            )
+        if not callable(func):
+            raise InvalidOption("func", func, "something that can be called")
+        if condition is not None and not isinstance(condition, Condition):
+            raise InvalidOption("condition", condition, "a condition, such as AfterAnother(job)")
+        if options:
+            _check_options(type(self), options)
+        self.func = func
+        self.args: tuple[Any, ...] = _arguments_tuple(args)
+        self.kwargs: dict[str, Any] = dict(kwargs) if kwargs else {}
+        self.condition = condition
+        self.wait_time_delta = _seconds("wait_time_delta", wait_time_delta)
+        self.timeout = None if timeout is None else _seconds("timeout", timeout)
+        self.options = options
+        self.created_at = time.time()
+        self.attempts: list[Attempt] = []
+        self.engine: Engine | None = None
+        self._callbacks: tuple[tuple[Callable[[Any], object], bool], ...] = ()
+        if callback is not None:
+            self._callbacks += ((callback, True),)
+        if error_callback is not None:
+            self._callbacks += ((error_callback, False),)
+        self._round = 1
+        self._queued_at = 0.0
+        self._held_back = False
+        self._opaque = False
+        self._removed = False
+        self._variables: Context = _NO_VARIABLES
+        self._story: list[Event] = []
+        self._payload: Payload | None = None
+        self._preview: Preview | None = None
+        self._failure: Failure | None = None
+        self._traceback: TracebackType | None = None
+        self._packed: Packed | None = None
+        self._upstream: tuple[str, ...] = ()
+        self._described: tuple[tuple[str, str, str], ...] = ()
+        self._log: JobLog | None = None
+        # Made when first needed: a thousand jobs more or less is felt in every garbage collection.
+        self._waiters: list[Countdown] | None = None
+        self._onlookers: list[Waiter] | None = None
+        self._unsaid: dict[str, object] | None = None
+
+    # -- what became of it
+
+    @property
+    def future(self) -> JobFuture:
+        """Stands for this job's result in the arguments of another job."""
+        return JobFuture(self)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is over: done, failed or cancelled."""
+        return self.status.ended
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds the last attempt took, or has taken so far; None before the first."""
+        if self.started_at is None:
+            return None
+        return (self.ended_at or time.time()) - self.started_at
+
+    @property
+    def log(self) -> JobLog:
+        """What the job has printed so far."""
+        if self._log is None:
+            self._log = self._its_engine("read the log of").make_log(self)
+        return self._log
+
+    def result(self) -> Any:
+        """What the function returned.
+
+        Raises
+        ------
+        BaseException
+            What the function raised, as it raised it: same type, same chain, same traceback.
+        JobCancelled
+            The job was cancelled.
+        InvalidStateError
+            It has not ended yet; wait for it with ``await job``, or `Engine.wait_job` outside of a notebook.
+        ResultUnreadable
+            The result came from another process and cannot be loaded in this one.
+        """
+        __tracebackhide__ = True
+        match self.status:
+            case Status.DONE:
+                assert self._payload is not None
+                return self._payload.load()
+            case Status.FAILED:
+                error = self.exception()
+                assert error is not None
+                raise error.with_traceback(self._traceback)
+            case Status.CANCELLED:
+                raise JobCancelled(self.name, _why(self))
+            case status:
+                raise InvalidStateError(
+                    f"job {self.name!r} is {status} and has no result yet; "
+                    "wait for it with `await job` (in a script: `engine.wait_job(job)`)"
+                )
+
+    def exception(self) -> BaseException | None:
+        """Why the job failed; None if it has not failed. The same object each time."""
+        if self.status is not Status.FAILED or self._failure is None:
+            return None
+        error = self._failure.exception()
+        if self._traceback is None:
+            self._traceback = error.__traceback__
+        return error
+
+    def story(self) -> list[Event]:
+        """Every move of this job so far, oldest first. Printed line by line it reads as what happened."""
+        return list(self._story)
+
+    # -- steering
+
+    def cancel(self) -> Act:
+        """Stop the job if it has not ended; see `Engine.cancel`."""
+        if self.engine is None:
+            from ipyjobs.engine import cancel_created  # the engine is above this module; nobody has it yet
+
+            return cancel_created(self)
+        return self.engine.cancel(self)
+
+    def rerun(self) -> Act:
+        """Run an ended job again, with the same function and arguments; see `Engine.rerun`."""
+        return self._its_engine("rerun").rerun(self)
+
+    async def join(self, timeout: float | None = None) -> None:
+        """Wait until the job has ended, however it ends; then `status` and `result()` tell.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most. Default: no limit.
+
+        Raises
+        ------
+        TimeoutError
+            It has not ended in time; it goes on.
+        InvalidStateError
+            It was never submitted.
+        """
+        engine = self._its_engine("wait for")
+        async with asyncio.timeout(timeout):
+            await engine.until_ended([self])
+
+    async def wait_until(self, check: Callable[[Job], bool], timeout: float | None = None) -> None:
+        """Wait until ``check(job)`` is true; it is asked whenever something about the job changes.
+
+        Raises
+        ------
+        TimeoutError
+            It was not true within `timeout` seconds.
+        """
+        self._its_engine("wait for")
+        async with asyncio.timeout(timeout):
+            while not check(self):
+                waiter = Waiter(asyncio.get_running_loop(), asyncio.get_running_loop().create_future())
+                self._onlookers = [*(self._onlookers or ()), waiter]
+                # Look again: it may have changed between the look and the list.
+                if check(self):
+                    return
+                await waiter.future
+
+    async def wait_until_status(self, status: Status | str, timeout: float | None = None) -> None:
+        """Wait until the job has this status.
+
+        Raises
+        ------
+        TimeoutError
+            It did not within `timeout` seconds.
+        InvalidOption
+            There is no such status.
+        """
+        try:
+            wanted = Status(status)
+        except ValueError:
+            raise InvalidOption("status", status, "one of " + ", ".join(Status)) from None
+        await self.wait_until(lambda job: job.status is wanted, timeout)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait for the job and give its result. Cancelling the wait leaves the job alone."""
+        __tracebackhide__ = True
+        yield from self._its_engine("wait for").until_ended([self]).__await__()
+        return self.result()
+
+    # -- observing
+
+    def observe(self, handler: Any, names: Any = traitlets.All, type: Any = "change") -> None:
+        """As in traitlets; `handler` is called on the user's loop, where quick changes may come as one."""
+        if isinstance(getattr(handler, "__self__", None), traitlets.link):
+            raise TypeError("a job's traits change one way only: use `dlink((job, name), (widget, name))`, not `link`")
+        super().observe(handler, names=names, type=type)
+
+    def _set(self, changes: dict[str, Any]) -> None:
+        """Write outcome traits. Only on the engine's loop, and only by the engine."""
+        values = self._trait_values
+        if self._trait_notifiers:
+            watched = changes if traitlets.All in self._trait_notifiers else changes.keys() & self._trait_notifiers.keys()
+            with _telling:
+                first = not self._unsaid
+                unsaid = self._unsaid = self._unsaid or {}
+                for name in watched:
+                    unsaid.setdefault(name, values[name])
+                values.update(changes)
+                if first and unsaid and self.engine is not None:
+                    self.engine.outbox.post(self._tell)
+        else:
+            values.update(changes)
+
+    def _tell(self) -> None:
+        """Call observers of what has changed. Only on the user's loop; one that raises stops no other."""
+        with _telling:
+            unsaid, self._unsaid = self._unsaid or {}, None
+        for name, old in unsaid.items():
+            new = self._trait_values[name]
+            if old is new or old == new:
+                continue
+            change = Bunch(name=name, old=old, new=new, owner=self, type="change")
+            for handler in self._handlers(name):
+                try:
+                    handler(change)
+                except Exception:
+                    logger.exception("ipyjobs: an observer of {!r} raised", name)
+
+    def _handlers(self, name: str) -> list[Callable[[Any], object]]:
+        found: list[Callable[[Any], object]] = []
+        for key in (name, traitlets.All):
+            for kind in ("change", traitlets.All):
+                for handler in self._trait_notifiers.get(key, {}).get(kind, ()):
+                    if isinstance(handler, traitlets.EventHandler):
+                        handler = getattr(self, handler.name)
+                    if handler not in found:
+                        found.append(handler)
+        return found
+
+    # -- for the engine and its views
+
+    def record(self) -> JobRecord:
+        """The job as a page sees it."""
+        values = self._trait_values
+        return JobRecord(*(values[name] if read is None else read(self) for name, read in _RECORD))
+
+    def _its_engine(self, verb: str) -> Engine:
+        if self.engine is None:
+            raise InvalidStateError(f"cannot {verb} job {self.name!r}: it was never submitted (`engine.submit(job)`)")
+        return self.engine
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Travels as what it is now: an engine, its loops and everything that hangs on them can't.
+        return FrozenJob, (self.id, self.name, str(self.status), self._payload)
+
+    def __repr__(self) -> str:
+        more = f", {self.error}" if self.error else ""
+        return f"<{type(self).__name__} {self.name!r}: {self.status}{more} (id {self.id})>"
+
+
+class LocalJob(Job):
+    """Runs on the user's loop: a coroutine function beside everything else there, a plain one while nothing else does."""
+
+    backend_name = "local"
+
+
+class ThreadJob(Job):
+    """Runs in a thread of this process; for work that waits for disk or network. A thread can't be stopped from outside:
+    see `JobContext.cancelled`."""
+
+    backend_name = "thread"
+
+
+class ProcessJob(Job):
+    """Runs in a worker process; for work that computes, and for all that must be stoppable. Function and arguments are
+    copied there when the job is submitted."""
+
+    backend_name = "process"
+    known_options: ClassVar[frozenset[str]] = frozenset({"fresh"})
+
+
+def _retry(retries: object, delay_s: float) -> Retry:
+    if retries == 0 and delay_s == 0:
+        return NEVER
+    return Retry(retries, _seconds("retry_time_delta", delay_s))  # type: ignore[arg-type]  # checked by Retry
+
+
+def _seconds(option: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise InvalidOption(option, value, "a number of seconds from 0")
+    return value
+
+
+def _whole(option: str, value: object) -> int:
+    if type(value) is not int:
+        raise InvalidOption(option, value, "a whole number")
+    return value
+
+
+def _arguments_tuple(args: Any) -> tuple[Any, ...]:
+    if args is None:
+        return ()
+    if isinstance(args, (str, bytes)) or not isinstance(args, Iterable):
+        raise InvalidOption("args", args, "a tuple of arguments; for a single one write args=(value,)")
+    return tuple(args)  # type: ignore[arg-type]
+
+
+def _check_options(kind: type[Job], options: Mapping[str, object]) -> None:
+    known: frozenset[str] = getattr(kind, "known_options", frozenset())
+    for each in options:
+        if each not in known:
+            near = _nearest(each, [*JOB_OPTIONS, *known])
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise TypeError(f"{kind.__name__} has no option {each!r}{hint}")
+
+
+def _nearest(word: str, known: Sequence[str]) -> str | None:
+    from difflib import get_close_matches  # only when something is wrong already
+
+    return next(iter(get_close_matches(word, known, 1)), None)
+
+
+def _why(job: Job) -> str:
+    last = job._story[-1] if job._story else None
+    return (last.text if last is not None else "") or str(job.reason or Reason.USER)
+
+
+def _waiting(job: Job) -> str:
+    return "" if job.engine is None or job.status is not Status.PENDING else job.engine.waiting_text(job)
+
+
+_COMPUTED: dict[str, Callable[[Job], Any]] = {
+    "waiting": _waiting,
+    "arguments": lambda job: in_short(job._described),
+    "result": lambda job: job._preview.short if job._preview is not None else "",
+    "log_bytes": lambda job: job._log.size if job._log is not None else 0,
+}
+_RECORD = [(name, _COMPUTED.get(name)) for name in JobRecord.__dataclass_fields__]
+_DEFAULTS: dict[str, Any] = {
+    name: trait.default_value for name, trait in Job.class_traits().items() if isinstance(trait, _Field)
+}
+JOB_OPTIONS = (
+    "name", "group", "tags", "priority", "queue", "retries", "retry_time_delta", "timeout", "condition",
+    "wait_time_delta", "callback", "error_callback",
+)  # fmt: skip
+

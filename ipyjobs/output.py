@@ -1,0 +1,213 @@
+"""What jobs print: a bounded log for each job, and the dispatcher that tells the jobs of this process apart."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from ipyjobs.context import running
+
+HEAD_BYTES = TAIL_BYTES = 10 * 1024 * 1024
+_BUFFER_BYTES = 32 * 1024
+
+
+class JobLog:
+    """All that one job has printed, stdout and stderr together, as bytes in a file.
+
+    The first 10 MB and the last 10 MB are kept; what lies between is dropped, and said to be. Offsets count every byte
+    that was ever written, so they stay valid when the middle goes. The file exists from the first byte on.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, grew: Callable[[], None], head: int = HEAD_BYTES, tail: int = TAIL_BYTES
+    ) -> None:
+        self._folder, self._name = folder, name
+        self.size = 0
+        """Bytes written since the job's first attempt."""
+        self._grew = grew
+        self._head, self._tail = head, tail
+        self._buffer = bytearray()
+        self._stored = 0
+        self._file = -1
+        self._lock = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The file, which exists once something was written."""
+        return self._folder / self._name
+
+    @property
+    def dropped(self) -> tuple[int, int]:
+        """The range of offsets that is no longer kept; (0, 0) when all is."""
+        end = self.size - self._tail
+        return (self._head, end) if end > self._head else (0, 0)
+
+    def write(self, data: bytes) -> None:
+        """Append. May be called from any thread."""
+        with self._lock:
+            self._buffer += data
+            self.size += len(data)
+            if len(self._buffer) >= _BUFFER_BYTES:
+                self._flush()
+        self._grew()
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes from `start` to `stop` (all by default) that are still kept; negative offsets count from the end."""
+        with self._lock:
+            start = max(0, self.size + start if start < 0 else start)
+            stop = self.size if stop is None else min(self.size, self.size + stop if stop < 0 else stop)
+            self._flush()
+            if self.size == 0 or not self.path.exists():
+                return b""
+            gap_start, gap_stop = self.dropped
+            with open(self.path, "rb") as file:
+                parts = (
+                    (start, min(stop, gap_start or stop)),
+                    (max(start, gap_stop), stop),
+                )
+                if gap_stop == 0:
+                    parts = parts[:1]
+                return b"".join(self._read(file, *part) for part in parts if part[0] < part[1])
+
+    def text(self) -> str:
+        """All that is kept, decoded as UTF-8; a line says where the middle was dropped."""
+        gap_start, gap_stop = self.dropped
+        if gap_stop == 0:
+            return self.read().decode("utf-8", "replace")
+        head, tail = self.read(0, gap_start), self.read(gap_stop)
+        gap = f"\n… {gap_stop - gap_start:,} bytes dropped …\n"
+        return head.decode("utf-8", "replace") + gap + tail.decode("utf-8", "replace")
+
+    def lines(self) -> list[str]:
+        """The lines of `text`."""
+        return self.text().splitlines()
+
+    def search(self, query: str, limit: int = 1000) -> tuple[list[int], int]:
+        """Offsets of the first `limit` lines that contain `query`, in either case, and how many there are."""
+        wanted = query.lower().encode()
+        if not wanted:
+            return [], 0
+        offsets: list[int] = []
+        total = 0
+        gap_start, gap_stop = self.dropped
+        for begin, end in ((0, gap_start), (gap_stop, self.size)) if gap_stop else ((0, self.size),):
+            offset = begin
+            for line in io.BytesIO(self.read(begin, end)):
+                if wanted in line.lower():
+                    total += 1
+                    if len(offsets) < limit:
+                        offsets.append(offset)
+                offset += len(line)
+        return offsets, total
+
+    def close(self) -> None:
+        """Write what is buffered and let go of the file; a later `write` opens it again."""
+        with self._lock:
+            self._flush()
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"<log of {self.size:,} bytes, {self.path}>"
+
+    def _flush(self) -> None:
+        if not self._buffer:
+            return
+        if self._file < 0:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        data = memoryview(bytes(self._buffer))
+        self._buffer.clear()
+        while data:
+            place, room = self._place(self._stored)
+            written = os.pwrite(self._file, data[:room], place)
+            self._stored += written
+            data = data[written:]
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        """Where `offset` lies in the file, and how many bytes fit from there on: the tail is a ring behind the head."""
+        if offset < self._head:
+            return offset, self._head - offset
+        turn = (offset - self._head) % self._tail
+        return self._head + turn, self._tail - turn
+
+    def _read(self, file: io.BufferedReader, start: int, stop: int) -> bytes:
+        parts: list[bytes] = []
+        while start < stop:
+            place, room = self._place(start)
+            file.seek(place)
+            part = file.read(min(room, stop - start))
+            if not part:
+                break
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
+
+
+class Dispatcher(io.TextIOBase):
+    """Lies over `sys.stdout` or `sys.stderr`: what a job writes goes to its log, all else passes through.
+
+    It stays where it is and asks the context which job is speaking, so nothing is swapped when jobs begin or end.
+    """
+
+    def __init__(self, stream: TextIO, *, error: bool) -> None:
+        self._stream = stream
+        self._error = error
+
+    def write(self, text: str) -> int:
+        job = running.get()
+        if job is not None and job.write(text.encode("utf-8", "surrogateescape"), error=self._error):
+            return len(text)
+        return self._stream.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return running.get() is None and self._stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    # `io.TextIOBase` defines these itself, so they would never reach `__getattr__`.
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        return self._stream.errors
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def close(self) -> None:
+        """Never closes what lies below."""
+
+    def writable(self) -> bool:
+        return True
+
+
+def dispatch_output() -> None:
+    """Lay a `Dispatcher` over whatever `sys.stdout` and `sys.stderr` are now. Doing it twice is harmless."""
+    if type(sys.stdout) is not Dispatcher and sys.stdout is not None:
+        sys.stdout = Dispatcher(sys.stdout, error=False)
+    if type(sys.stderr) is not Dispatcher and sys.stderr is not None:
+        sys.stderr = Dispatcher(sys.stderr, error=True)

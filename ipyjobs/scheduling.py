@@ -1,0 +1,288 @@
+"""Who may start now, and when to look again: decided purely, without clock, loop or threads.
+
+A pending job is either parked until something wakes it (its upstream jobs have ended, a time has come), due to have its
+condition asked, or ready and waiting for a slot in its line. A line is a backend and a queue; a start needs a free slot
+of the backend, of the queue and overall. Slots belong to attempts: they are taken by `take` and given back by
+`release`, whatever the job's status does in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from ipyjobs.errors import InvalidOption
+
+
+@dataclass(frozen=True, slots=True)
+class Wakes:
+    """When it is worth asking a condition again: at whichever comes first."""
+
+    jobs: frozenset[str] = frozenset()
+    need: int = 0
+    """How many of `jobs` must end before asking is useful."""
+    at: float | None = None
+    """A point in time, seconds since 1970."""
+    every: float | None = None
+    """Seconds between two looks at a condition that cannot say when it changes."""
+
+
+class Line(NamedTuple):
+    """Where a job queues."""
+
+    backend: str
+    queue: str
+
+
+@dataclass(slots=True)
+class _Entry:
+    line: Line
+    rank: tuple[int, int]
+    """Minus the priority, then the order of submission: the smallest starts first."""
+    general: bool
+    need: int = 0
+    watching: frozenset[str] = frozenset()
+    alarm: int = 0
+    """Which of the job's alarms counts; earlier ones are void."""
+    place: str = "parked"
+
+
+@dataclass(slots=True)
+class _Count:
+    limit: int | None = None
+    used: int = 0
+
+    @property
+    def free(self) -> bool:
+        return self.limit is None or self.used < self.limit
+
+
+@dataclass(slots=True)
+class _Line:
+    backend: _Count
+    queue: _Count
+    ready: list[tuple[tuple[int, int], str]] = field(default_factory=list[tuple[tuple[int, int], str]])
+
+
+def checked_limit(option: str, limit: object) -> int | None:
+    """`limit` if it is one: None or a whole number from 1."""
+    if limit is None or (type(limit) is int and limit >= 1):
+        return limit
+    raise InvalidOption(option, limit, "a whole number from 1, or None for no limit")
+
+
+class Scheduler:
+    """The pending jobs and the slots.
+
+    Parameters
+    ----------
+    max_jobs
+        How many attempts may hold a slot at once; None: no limit.
+    """
+
+    def __init__(self, max_jobs: int | None = 20) -> None:
+        self.total = _Count(checked_limit("max_jobs", max_jobs))
+        self.backends: dict[str, _Count] = {}
+        self.queues: dict[str, _Count] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._lines: dict[Line, _Line] = {}
+        self._held: dict[str, tuple[Line, bool]] = {}
+        self._watchers_by_job: dict[str, set[str]] = {}
+        self._due: deque[str] = deque()
+        self._alarms: list[tuple[float, int, str]] = []
+        self._alarm_numbers = 0
+
+    # -- jobs in and out
+
+    def add(self, job_id: str, line: Line, *, priority: int = 0, order: int = 0, general: bool = True) -> None:
+        """Take in a pending job, due to have its condition asked (see `park`, `ready`)."""
+        self._entries[job_id] = _Entry(line, (-priority, order), general, place="due")
+
+    def park(self, job_id: str, wakes: Wakes, now: float) -> None:
+        """The job's condition does not hold: ask again when `wakes` says so."""
+        entry = self._entries[job_id]
+        self._forget_watches(job_id, entry)
+        entry.place = "parked"
+        entry.watching = wakes.jobs
+        entry.need = min(max(1, wakes.need), len(wakes.jobs))
+        for each in wakes.jobs:
+            self._watchers_by_job.setdefault(each, set()).add(job_id)
+        at = wakes.at
+        if wakes.every is not None:
+            at = now + wakes.every if at is None else min(at, now + wakes.every)
+        if at is not None:
+            self._alarm_numbers += 1
+            entry.alarm = self._alarm_numbers
+            heappush(self._alarms, (at, entry.alarm, job_id))
+
+    def ready(self, job_id: str) -> None:
+        """The job's condition holds: it may start when a slot is free."""
+        entry = self._entries[job_id]
+        self._forget_watches(job_id, entry)
+        entry.place = "ready"
+        heappush(self._line(entry.line).ready, (entry.rank, job_id))
+
+    def remove(self, job_id: str) -> None:
+        """Forget a pending job; one that holds a slot keeps it until `release`."""
+        entry = self._entries.pop(job_id, None)
+        if entry is not None:
+            self._forget_watches(job_id, entry)
+
+    # -- what happens
+
+    def ended(self, job_id: str) -> None:
+        """A job has ended: count down for those that watch it."""
+        for watcher in self._watchers_by_job.pop(job_id, ()):
+            entry = self._entries[watcher]
+            # Count down rather than ask: a job after 5,000 others is asked once, not 5,000 times.
+            entry.need -= 1
+            if entry.need <= 0:
+                self.wake(watcher)
+
+    def wake(self, job_id: str) -> None:
+        """Have the job's condition asked at the next `due`, whatever it waits for."""
+        entry = self._entries.get(job_id)
+        if entry is not None and entry.place == "parked":
+            self._forget_watches(job_id, entry)
+            entry.place = "due"
+            self._due.append(job_id)
+
+    def due(self, now: float) -> list[str]:
+        """The jobs whose condition is worth asking now; each is named once, then must be parked, ready or removed."""
+        while self._alarms and self._alarms[0][0] <= now:
+            _, number, job_id = heappop(self._alarms)
+            entry = self._entries.get(job_id)
+            if entry is not None and entry.alarm == number:
+                self.wake(job_id)
+        due = [each for each in self._due if each in self._entries]
+        self._due.clear()
+        return due
+
+    def next_at(self) -> float | None:
+        """When `due` will have something to say again; None: not before something happens."""
+        while self._alarms:
+            at, number, job_id = self._alarms[0]
+            entry = self._entries.get(job_id)
+            if entry is not None and entry.alarm == number and entry.place == "parked":
+                return at
+            heappop(self._alarms)
+        return None
+
+    # -- slots
+
+    def take(self) -> list[str]:
+        """The jobs that start now, best first; each holds its slots until `release`."""
+        started: list[str] = []
+        while (line := self._best_line()) is not None:
+            _, job_id = heappop(line.ready)
+            entry = self._entries.pop(job_id)
+            self._held[job_id] = entry.line, entry.general
+            line.backend.used += 1
+            line.queue.used += 1
+            self.total.used += entry.general
+            started.append(job_id)
+        return started
+
+    def release(self, job_id: str) -> None:
+        """The attempt is over: its slots are free again. Doing it twice is harmless."""
+        held = self._held.pop(job_id, None)
+        if held is not None:
+            name, general = held
+            line = self._line(name)
+            line.backend.used -= 1
+            line.queue.used -= 1
+            self.total.used -= general
+
+    def set_limit(self, limit: int | None, *, backend: str | None = None, queue: str | None = None) -> None:
+        """Change how many may hold a slot at once: of a backend, a queue, or overall. Running ones go on.
+
+        Raises
+        ------
+        InvalidOption
+            `limit` is neither None nor a whole number from 1.
+        """
+        if backend is not None:
+            self._count(self.backends, backend).limit = checked_limit(f"limit of {backend}", limit)
+        elif queue is not None:
+            self._count(self.queues, queue).limit = checked_limit(f"limit of queue {queue}", limit)
+        else:
+            self.total.limit = checked_limit("max_jobs", limit)
+
+    def reprioritize(self, job_id: str, priority: int) -> None:
+        """Change the rank of a pending job."""
+        entry = self._entries.get(job_id)
+        if entry is not None:
+            entry.rank = (-priority, entry.rank[1])
+            if entry.place == "ready":
+                line = self._line(entry.line)
+                line.ready = [each for each in line.ready if each[1] != job_id] + [(entry.rank, job_id)]
+                heapify(line.ready)
+
+    # -- questions
+
+    def waits_for_slot(self, job_id: str) -> bool:
+        """Whether the job's condition holds and only a slot is missing."""
+        entry = self._entries.get(job_id)
+        return entry is not None and entry.place == "ready"
+
+    def missing(self, job_id: str) -> int:
+        """How many more of the jobs it watches must end before the job is asked."""
+        entry = self._entries.get(job_id)
+        return max(0, entry.need) if entry is not None and entry.place == "parked" else 0
+
+    def watched(self, job_id: str) -> Iterable[str]:
+        """The pending jobs that wait for this one."""
+        return self._watchers_by_job.get(job_id, ())
+
+    @property
+    def holding(self) -> frozenset[str]:
+        """The jobs whose attempts hold slots."""
+        return frozenset(self._held)
+
+    # -- private
+
+    def _best_line(self) -> _Line | None:
+        best: _Line | None = None
+        for line in self._lines.values():
+            ready = line.ready
+            # Removed and re-ranked jobs leave entries behind; they are dropped when they come to the top.
+            while ready and not self._stands(ready[0]):
+                heappop(ready)
+            if not ready or not line.backend.free or not line.queue.free:
+                continue
+            if not self.total.free and self._entries[ready[0][1]].general:
+                continue
+            if best is None or ready[0] < best.ready[0]:
+                best = line
+        return best
+
+    def _stands(self, head: tuple[tuple[int, int], str]) -> bool:
+        entry = self._entries.get(head[1])
+        return entry is not None and entry.place == "ready" and entry.rank == head[0]
+
+    def _line(self, name: Line) -> _Line:
+        line = self._lines.get(name)
+        if line is None:
+            backend, queue = self._count(self.backends, name.backend), self._count(self.queues, name.queue)
+            line = self._lines[name] = _Line(backend, queue)
+        return line
+
+    @staticmethod
+    def _count(counts: dict[str, _Count], name: str) -> _Count:
+        count = counts.get(name)
+        if count is None:
+            count = counts[name] = _Count()
+        return count
+
+    def _forget_watches(self, job_id: str, entry: _Entry) -> None:
+        for each in entry.watching:
+            watchers = self._watchers_by_job.get(each)
+            if watchers is not None:
+                watchers.discard(job_id)
+                if not watchers:
+                    del self._watchers_by_job[each]
+        entry.watching = frozenset()
+        entry.alarm = 0

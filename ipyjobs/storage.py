@@ -1,0 +1,56 @@
+"""Where files go: one folder for each engine's logs, below the user's data folder."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+from pathlib import Path
+
+
+def data_folder() -> Path:
+    """The user's data folder for ipyjobs; the environment variable ``IPYJOBS_DATA_DIR`` moves it."""
+    given = os.environ.get("IPYJOBS_DATA_DIR")
+    if given:
+        return Path(given)
+    from platformdirs import user_data_path  # imported where the folder is first needed: 5 ms
+
+    return user_data_path("ipyjobs")
+
+
+def session_folder(engine_id: str, given: str | Path | None) -> Path:
+    """A folder for one engine's logs, made when the first byte is written.
+
+    A folder of our own choosing is removed when this process ends; those of processes that were killed go when the
+    next engine asks for one. A `given` one stays.
+    """
+    if given is not None:
+        return Path(given) / engine_id
+    sessions = data_folder() / "sessions"
+    if sessions.is_dir():
+        _sweep(sessions)
+    folder = sessions / f"{os.getpid()}-{engine_id}"
+    atexit.register(_remove, folder, os.getpid())
+    return folder
+
+
+def _sweep(sessions: Path) -> None:
+    for folder in sessions.iterdir():
+        pid = folder.name.partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(folder: Path, pid: int) -> None:
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)

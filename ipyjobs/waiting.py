@@ -1,0 +1,76 @@
+"""Waiting for jobs to end: from coroutines on any loop, and from threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ipyjobs.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from ipyjobs.job import Job
+
+
+class Countdown:
+    """Calls `finished` once when all of some jobs have ended, from whichever thread sees the last one end."""
+
+    def __init__(self, jobs: Iterable[Job], finished: Callable[[], None]) -> None:
+        self._left = {job.id for job in jobs}
+        self._finished = finished
+        self._lock = threading.Lock()
+
+    def watch(self, jobs: Sequence[Job]) -> None:
+        """Begin. Join the list first and look then: a job may end in between."""
+        for job in jobs:
+            waiters = job._waiters
+            if waiters is None:
+                waiters = job._waiters = []
+            waiters.append(self)
+        for job in jobs:
+            if job.ended:
+                self.ended(job)
+
+    def ended(self, job: Job) -> None:
+        """A job has ended; saying it twice is harmless."""
+        with self._lock:
+            if job.id not in self._left:
+                return
+            self._left.discard(job.id)
+            last = not self._left
+        if last:
+            self._finished()
+
+    def leave(self, jobs: Iterable[Job]) -> None:
+        """Stop waiting."""
+        for job in jobs:
+            if job._waiters and self in job._waiters:
+                job._waiters.remove(self)
+
+
+async def until_ended(jobs: Sequence[Job], outbox: Mailbox) -> None:
+    """Wait on the running loop until all `jobs` have ended. Being cancelled leaves them alone."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def finished() -> None:
+        # Through the user's mailbox where possible: what observers and callbacks were told comes first.
+        if loop is outbox.loop:
+            outbox.post(wake)
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(wake)
+
+    waiting = [job for job in jobs if not job.ended or job._unsaid]
+    if not waiting:
+        return
+    countdown = Countdown(waiting, finished)
+    countdown.watch(waiting)
+    try:
+        await future
+    finally:
+        countdown.leave(waiting)
