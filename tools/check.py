@@ -172,7 +172,11 @@ def _home_untouched(before: dict[str, float]) -> Count:
 def main() -> int:
     home_before = residue.home_listing()
     REPORTS.mkdir(parents=True, exist_ok=True)
-    install.ensure({"dev", "demo"})
+    try:
+        install.ensure({"dev", "demo"})
+    except Trouble as trouble:
+        print(f"ipyjobs: {trouble}\n{Count(failed=1)}", flush=True)
+        return 1
     here = Run()
     todo = stages(here)
     wanted = [name for argument in sys.argv[1:] for name in argument.replace(",", " ").split()]

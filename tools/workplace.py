@@ -33,8 +33,11 @@ _PLACES = {
     "XDG_DATA_HOME": "xdg/data",
     "XDG_STATE_HOME": "xdg/state",
 }
-# A user's own settings which would let the outside in.
-_UNSET = ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTEST_ADDOPTS")
+# A user's own settings which would let the outside in, or make each start compile everything anew.
+_UNSET = (
+    "JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH",
+    "PYTHONSTARTUP",
+)  # fmt: skip
 
 
 class Trouble(Exception):
