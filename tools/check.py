@@ -65,7 +65,7 @@ class Run:
         report = REPORTS / f"{name}.xml"
         report.unlink(missing_ok=True)
         command = [str(BIN / "python"), "-m", "pytest", "-q", "--durations=5", "--durations-min=2"]
-        status = self.status([*command, f"--junitxml={report}", *arguments])
+        status = self.status([*command, f"--junitxml={report}", f"--basetemp={WORK / 'tmp' / name}", *arguments])
         return _judged(status, read_junit(report))
 
     def vitest(self) -> Count:
@@ -171,7 +171,8 @@ def _home_untouched(before: dict[str, float]) -> Count:
 
 def main() -> int:
     home_before = residue.home_listing()
-    REPORTS.mkdir(parents=True, exist_ok=True)
+    for folder in (REPORTS, WORK / "tmp"):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         install.ensure({"dev", "demo"})
     except Trouble as trouble:
