@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import install
-from workplace import BIN, NOTEBOOK, ROOT, WORK, Trouble, end, environment, free_port, run, told
+from workplace import BIN, NOTEBOOK, ROOT, WORK, Trouble, end, environment, free_port, quiet_lab, run, told
 
 FIRST_PORT = 8888
 START_TIMEOUT_S = 60
@@ -54,9 +54,10 @@ def _serve(env: dict[str, str], port: int, token: str, log: Path) -> subprocess.
         f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={NOTEBOOK.parent}",
         "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
+    env = {**env, **quiet_lab(WORK / "home" / "jupyter" / "lab"), "JUPYTER_TOKEN": token}
     with log.open("wb") as out:
         return subprocess.Popen(
-            command, cwd=NOTEBOOK.parent, env={**env, "JUPYTER_TOKEN": token}, stdin=subprocess.DEVNULL,
+            command, cwd=NOTEBOOK.parent, env=env, stdin=subprocess.DEVNULL,
             stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

@@ -65,6 +65,19 @@ def environment() -> dict[str, str]:
     }
 
 
+def quiet_lab(folder: Path) -> dict[str, str]:
+    """Make JupyterLab's settings in `folder`, without its question about news, and return the variables for them."""
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    if not settings.exists():
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text('{"fetchNews": "false", "checkForUpdates": false}\n', encoding="utf-8")
+    (folder / "workspaces").mkdir(exist_ok=True)
+    return {
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+    }
+
+
 def free_port(first: int = 0) -> int:
     """Find a port on 127.0.0.1 that nobody listens on: `first` or one of the hundred after it; 0 takes any."""
     for port in range(first, first + 100) if first else [0]:

@@ -24,7 +24,7 @@ import nbformat
 import psutil
 from playwright.sync_api import Browser, Locator, Page, Playwright
 
-from tools.workplace import WORK, end, free_port
+from tools.workplace import WORK, end, free_port, quiet_lab
 
 FUSE_S = 60.0
 SHOTS = WORK / "shots"
@@ -64,9 +64,10 @@ def serve(folder: Path) -> Iterator[Lab]:
         "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
+    env = {**os.environ, **quiet_lab(folder.parent / "lab"), "JUPYTER_TOKEN": token}
     with log.open("wb") as out:
         server = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, "JUPYTER_TOKEN": token}, stdin=subprocess.DEVNULL,
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL,
             stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     lab = Lab(f"http://127.0.0.1:{port}", token, folder)
