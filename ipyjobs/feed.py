@@ -15,9 +15,31 @@ from ipyjobs.conditions import job_ids
 from ipyjobs.errors import IpyjobsError
 from ipyjobs.log import logger
 from ipyjobs.schema import (
-    Answer, ArgumentRecord, AttemptRecord, Beat, Bye, Cancel, Detail, EngineRecord, Hello, Inspect, JobRecord, Limit,
-    LinkRecord, LogMatches, LogPart, MessageIn, Patch, ReadLog, Rerun, SearchLog, SlotRecord, Snapshot, from_wire, to_wire,
-)  # fmt: skip
+    Answer,
+    ArgumentRecord,
+    AttemptRecord,
+    Beat,
+    Bye,
+    Cancel,
+    Detail,
+    EngineRecord,
+    Hello,
+    Inspect,
+    JobRecord,
+    Limit,
+    LinkRecord,
+    LogMatches,
+    LogPart,
+    MessageIn,
+    Patch,
+    ReadLog,
+    Rerun,
+    SearchLog,
+    SlotRecord,
+    Snapshot,
+    from_wire,
+    to_wire,
+)
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine

@@ -9,18 +9,22 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ipyjobs.asking import Asking
 from ipyjobs.backends import Backend
-from ipyjobs.conditions import is_ours, job_ids, needed_ids
+from ipyjobs.callbacks import call_back
+from ipyjobs.conditions import is_ours, needed_ids
+from ipyjobs.cycles import find_cycle
 from ipyjobs.errors import CycleError, InvalidOption, InvalidStateError, JobTimeout
 from ipyjobs.events import Event
 from ipyjobs.execution import Attempt, AttemptOutcome, Call
 from ipyjobs.failure import Failure
 from ipyjobs.home import Home
 from ipyjobs.job import Job
-from ipyjobs.log import logger
+from ipyjobs.mailbox import Mailbox
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
-from ipyjobs.scheduling import Line, Scheduler, Wakes
+from ipyjobs.running import Running
+from ipyjobs.scheduling import Line, Scheduler
 from ipyjobs.status import TRANSITIONS, Reason, Status, Verb, WaitingFor, step
 
 if TYPE_CHECKING:
@@ -28,82 +32,6 @@ if TYPE_CHECKING:
 
 _AGAIN = {"retry_at": None, "note": "", "progress": None, "progress_at": None, "left_s": None}
 """What an attempt that is not the first begins with."""
-UNKNOWN_S = 10.0
-"""After how many seconds a job that waits for an unknown one is warned about."""
-
-
-class Running:
-    """What a backend speaks to about one attempt; see `ipyjobs.execution.Context`."""
-
-    __slots__ = ("alarm", "attempt", "flow", "job", "over", "parted", "plain", "stopping", "why")
-
-    def __init__(self, flow: Flow, job: Job, attempt: Attempt) -> None:
-        self.flow = flow
-        self.job = job
-        self.attempt = attempt
-        self.stopping = False
-        self.why: Reason | None = None
-        """Why it is being stopped."""
-        self.over = False
-        self.parted = False
-        """The job has ended or moved on without this attempt, whose work goes on."""
-        self.plain = False
-        """A plain function on the user's loop has begun: nothing can stop it."""
-        self.alarm: asyncio.TimerHandle | None = None
-
-    def asked_to_stop(self) -> bool:
-        """`stopping`, as something that can be called."""
-        return self.stopping
-
-    def started(self, worker: str = "") -> None:
-        if not self.over and not self.parted and self.attempt.started_at is None:
-            self.attempt.worker = worker
-            self.flow.started(self)
-
-    def handle(self, text: str) -> None:
-        self.attempt.handle = text
-
-    def write(self, data: bytes, *, error: bool = False) -> None:
-        self.job.log.write(data)
-        self.flow.echo(data, error)
-
-    def report(self, progress: float | None, message: str | None, left_s: float | None) -> None:
-        if self.over or self.parted:
-            return
-        changes: dict[str, Any] = {}
-        if progress is not None:
-            changes.update(progress=progress, progress_at=time.time(), left_s=left_s)
-        if message is not None:
-            changes["message"] = " ".join(message.split())[:500]
-        self.job._set(changes)
-        self.flow.touch(self.job)
-
-    def memory(self, size_bytes: int) -> None:
-        if not self.over:
-            self.job._set({"memory_bytes": size_bytes})
-            self.flow.touch(self.job)
-
-    def note(self, text: str) -> None:
-        if not self.over and not self.parted:
-            self.job._set({"note": text})
-            self.flow.touch(self.job)
-
-    def done(self, value: Payload, preview: Preview) -> None:
-        self.flow.attempt_over(self, "done", value=value, preview=preview)
-
-    def failed(self, failure: Failure) -> None:
-        self.flow.attempt_over(self, "failed", failure=failure)
-
-    def released(self, why: str) -> None:
-        self.flow.attempt_over(self, "released", text=why)
-
-    def stopped(self) -> None:
-        self.flow.attempt_over(self, "cancelled")
-
-    def interrupted(self) -> None:
-        """The stop button hit a plain function on the user's loop."""
-        self.stopping, self.why = True, Reason.USER
-        self.flow.attempt_over(self, "cancelled")
 
 
 class Flow:
@@ -126,8 +54,8 @@ class Flow:
         self._home: Home | None = None
         self._pump_due = False
         self._timer: asyncio.TimerHandle | None = None
-        self._asking: dict[str, object] = {}
-        self._became_ready: list[Job] = []
+        self._asking = Asking(self)
+        self.became_ready: list[Job] = []
         self.closing = False
 
     def open(self, home: Home) -> None:
@@ -227,72 +155,21 @@ class Flow:
         self.scheduler.add(job_id, line, priority=values["priority"], order=values["number"])
         if job.condition is None:
             self.scheduler.ready(job_id)
-            self._became_ready.append(job)
+            self.became_ready.append(job)
         else:
-            self._ask(job)
+            self._asking.ask(job)
 
     # -- conditions
 
-    def _ask(self, job: Job) -> None:
-        if self._spoiled(job):
-            return
-        if job.condition is None:
-            self._answered(job, True, None)
-        elif not job._opaque:
-            satisfied = job.condition.satisfy(self.engine)
-            self._answered(job, satisfied, None if satisfied else job.condition.wakes(self.engine))
-        else:
-            token = self._asking[job.id] = object()
-            self._outbox.post(self._ask_user, job, token)
-
-    def _ask_user(self, job: Job, token: object) -> None:
-        """On the user's loop: the condition is the user's code."""
-        assert job.condition is not None
-        try:
-            satisfied = bool(job.condition.satisfy(self.engine))
-            wakes = None if satisfied else job.condition.wakes(self.engine)
-        except BaseException as error:
-            self._inbox.post(self._condition_raised, job, token, Failure.of(error))
-        else:
-            self._inbox.post(self._answered_by_user, job, token, satisfied, wakes)
-
-    def _answered_by_user(self, job: Job, token: object, satisfied: bool, wakes: Wakes | None) -> None:
-        if self._asking.get(job.id) is token and job.status is Status.PENDING:
-            del self._asking[job.id]
-            self._answered(job, satisfied, wakes)
-            self.pump_soon()
-
-    def _condition_raised(self, job: Job, token: object, failure: Failure) -> None:
-        if self._asking.get(job.id) is token and job.status is Status.PENDING:
-            del self._asking[job.id]
-            self.scheduler.remove(job.id)
-            self._fail(job, failure, Verb.FAIL, None)
-
-    def _answered(self, job: Job, satisfied: bool, wakes: Wakes | None) -> None:
-        if satisfied:
-            self.scheduler.ready(job.id)
-            self._became_ready.append(job)
-            return
-        wakes = wakes or Wakes(every=job.wait_time_delta)
-        self.scheduler.park(job.id, wakes, time.monotonic())
-        if job.waiting_for is not WaitingFor.CONDITION:
-            job._set({"waiting_for": WaitingFor.CONDITION})
-            self.touch(job)
-        if any(each not in self.jobs for each in wakes.jobs):
-            self._loop.call_later(UNKNOWN_S, self._warn_unknown, job, job._round)
-
-    def _warn_unknown(self, job: Job, round: int) -> None:
-        unknown = [each for each in job_ids(job.condition) if each not in self.jobs]
-        if unknown and job.status is Status.PENDING and job._round == round:
-            logger.warning("job {!r} waits for unknown job {!r}: submit that, or cancel this", job.name, unknown[0])
-
-    def _spoiled(self, job: Job) -> bool:
+    def spoiled(self, job: Job) -> bool:
         """Cancel a pending job one of whose values will never come; whether that was so."""
         for each in job._upstream:
             upstream = self.jobs.get(each)
             if upstream is not None and upstream.status in (Status.FAILED, Status.CANCELLED):
                 self.scheduler.remove(job.id)
-                self._end(job, Verb.CANCEL, Reason.UPSTREAM, f"needs the result of {upstream.name!r}, which {_was(upstream)}")
+                self._end(
+                    job, Verb.CANCEL, Reason.UPSTREAM, f"needs the result of {upstream.name!r}, which {_was(upstream)}"
+                )
                 return True
         return False
 
@@ -302,7 +179,7 @@ class Flow:
         """Look soon who may start."""
         if not self._pump_due and self._home is not None:
             self._pump_due = True
-            self._loop.call_soon(self.pump)
+            self.loop.call_soon(self.pump)
 
     def pump(self) -> None:
         """Ask what is due, start who may, and set the timer for the next look."""
@@ -312,12 +189,12 @@ class Flow:
         now = time.monotonic()
         while due := self.scheduler.due(now):
             for job_id in due:
-                self._ask(self.jobs[job_id])
+                self._asking.ask(self.jobs[job_id])
         while started := self.scheduler.take():
             for job_id in started:
                 self._begin(self.jobs[job_id])
-        if self._became_ready:
-            fresh, self._became_ready = self._became_ready, []
+        if self.became_ready:
+            fresh, self.became_ready = self.became_ready, []
             for job in fresh:
                 values = job._trait_values
                 if values["waiting_for"] is not WaitingFor.SLOT and self.scheduler.waits_for_slot(values["id"]):
@@ -328,7 +205,7 @@ class Flow:
             self._timer = None
         at = self.scheduler.next_at()
         if at is not None:
-            self._timer = self._loop.call_later(max(0.0, at - now), self.pump)
+            self._timer = self.loop.call_later(max(0.0, at - now), self.pump)
 
     def _begin(self, job: Job) -> None:
         upstream: dict[str, Payload] = {}
@@ -361,7 +238,7 @@ class Flow:
         running.attempt.started_at = now = time.time()
         self._move(job, Verb.START, started_at=now, waiting_for=None)
         if job.timeout is not None:
-            running.alarm = self._loop.call_later(job.timeout, self._timed_out, running)
+            running.alarm = self.loop.call_later(job.timeout, self._timed_out, running)
 
     # -- ends
 
@@ -428,9 +305,9 @@ class Flow:
             self._move(job, Verb.RETRY, text=failure.summary, error=failure.summary, waiting_for=WaitingFor.RETRY,
                        retry_at=time.time() + delay_s)  # fmt: skip
             job._queued_at = time.time()
-            self._loop.call_later(delay_s, self._retry_now, job, job._round, job.attempt)
+            self.loop.call_later(delay_s, self._retry_now, job, job._round, job.attempt)
         else:
-            self._fail(job, failure, Verb.FAIL, reason)
+            self.fail(job, failure, Verb.FAIL, reason)
 
     def _retry_now(self, job: Job, round: int, attempt: int) -> None:
         if job.status is Status.PENDING and (job._round, job.attempt) == (round, attempt) and not self.closing:
@@ -438,7 +315,7 @@ class Flow:
             self._enqueue(job)
             self.pump_soon()
 
-    def _fail(self, job: Job, failure: Failure, verb: Verb, reason: Reason | None) -> None:
+    def fail(self, job: Job, failure: Failure, verb: Verb, reason: Reason | None) -> None:
         job._failure = failure
         self._end(job, verb, reason, failure.summary, error=failure.summary)
         self.engine.report_failure(job, failure)
@@ -534,8 +411,7 @@ class Flow:
     def _end(self, job: Job, verb: Verb, reason: Reason | None = None, text: str = "", **changes: Any) -> None:
         """Move a job to its end, and tell everybody who waits for that."""
         job_id = job._trait_values["id"]
-        if self._asking:
-            self._asking.pop(job_id, None)
+        self._asking.forget(job_id)
         values = job._trait_values
         for name in ("waiting_for", "cancel_requested", "retry_at", "memory_bytes"):
             if values[name]:
@@ -544,12 +420,12 @@ class Flow:
         if job._log is not None and job_id not in self.running:
             job._log.close()
         if job._callbacks and job.status is not Status.CANCELLED:
-            self._outbox.post(self.engine.call_back, job, job.status)
+            self.outbox.post(call_back, job, job.status, self.outbox.loop)
         self.scheduler.ended(job_id)
         if verb is not Verb.FINISH:
             for dependent in list(self._dependents.get(job_id, ())):
                 if dependent.status is Status.PENDING and dependent.id not in self.running:
-                    self._spoiled(dependent)
+                    self.spoiled(dependent)
         if job._waiters:
             waiters, job._waiters = job._waiters, None
             for waiter in waiters:
@@ -563,8 +439,8 @@ class Flow:
         if job._onlookers:
             onlookers, job._onlookers = job._onlookers, None
             for each in onlookers:
-                if each.loop is self._outbox.loop:
-                    self._outbox.post(each.wake)
+                if each.loop is self.outbox.loop:
+                    self.outbox.post(each.wake)
                 elif not each.loop.is_closed():
                     each.loop.call_soon_threadsafe(each.wake)
 
@@ -576,12 +452,14 @@ class Flow:
     # -- the end
 
     async def close(self, grace_s: float) -> None:
-        """Stop all jobs and end the backends; what doesn't end within `grace_s` seconds is left behind, and said to be."""
+        """Stop all jobs and end the backends; what doesn't end within `grace_s` seconds is left, and said to be."""
         self.closing = True
         if self._timer is not None:
             self._timer.cancel()
         until = time.monotonic() + grace_s
-        self.cancel([*self.by_status[Status.PENDING].values(), *self.by_status[Status.RUNNING].values()], Reason.SHUTDOWN)
+        self.cancel(
+            [*self.by_status[Status.PENDING].values(), *self.by_status[Status.RUNNING].values()], Reason.SHUTDOWN
+        )
         closing = [asyncio.ensure_future(each.close()) for each in self.backends.values()]
         await asyncio.wait(closing, timeout=grace_s)
         while any(not each.parted for each in self.running.values()) and time.monotonic() < until:
@@ -604,48 +482,20 @@ class Flow:
         return sorted(jobs, key=lambda job: job.number)
 
     @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
+    def loop(self) -> asyncio.AbstractEventLoop:
         assert self._home is not None
         return self._home.loop
 
     @property
-    def _inbox(self) -> Any:
+    def inbox(self) -> Mailbox:
         assert self._home is not None
         return self._home.inbox
 
     @property
-    def _outbox(self) -> Any:
+    def outbox(self) -> Mailbox:
         assert self._home is not None
         return self._home.outbox
 
 
-def find_cycle(starts: Sequence[str], needs: Callable[[str], Iterable[str]]) -> list[list[str]]:
-    """The first cycle that can be reached from `starts`, in order, as the only element; nothing if there is none.
-
-    Depth first with three colours (Cormen et al., "Introduction to Algorithms", section 22.3), without recursion.
-    """
-    done: set[str] = set()
-    for start in starts:
-        path: list[str] = []
-        on_path: set[str] = set()
-        stack: list[tuple[str, bool]] = [(start, False)]
-        while stack:
-            job_id, leaving = stack.pop()
-            if leaving:
-                path.pop()
-                on_path.discard(job_id)
-                done.add(job_id)
-            elif job_id in on_path:
-                return [path[path.index(job_id) :]]
-            elif job_id not in done:
-                path.append(job_id)
-                on_path.add(job_id)
-                stack.append((job_id, True))
-                stack.extend((each, False) for each in needs(job_id))
-    return []
-
-
 def _was(job: Job) -> str:
     return "failed" if job.status is Status.FAILED else "was cancelled"
-
-

@@ -13,8 +13,10 @@ from ipyjobs.preview import preview
 
 
 class Backend:
-    """Where work runs. A backend of your own needs a `name` and `run`; one that must be quick overrides `start` and
-    `stop` instead. The engine calls `open` once on its loop before the first `start`, and `close` at its end.
+    """Where work runs.
+
+    A backend of your own needs a `name` and `run`; one that must be quick overrides `start` and `stop` instead. The
+    engine calls `open` once on its loop before the first `start`, and `close` at its end.
     """
 
     name: ClassVar[str]

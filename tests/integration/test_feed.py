@@ -153,7 +153,8 @@ async def test_limits_can_be_changed_from_the_page(engine: Engine, page: Page) -
 @pytest.mark.parametrize(
     "message",
     [
-        None, 7, [], "hello", {}, {"type": None}, {"type": "explode"}, {"type": "cancel"}, {"type": "cancel", "request": 1},
+        None, 7, [], "hello", {}, {"type": None}, {"type": "explode"}, {"type": "cancel"},
+        {"type": "cancel", "request": 1},
         {"type": "cancel", "request": 1, "ids": "all"}, {"type": "cancel", "request": 1, "ids": [1]},
         {"type": "cancel", "request": True, "ids": []}, {"type": "hello", "extra": 1}, {"type": ["hello"]},
         {"type": "read_log", "id": "x", "start": 1e308, "stop": None},
