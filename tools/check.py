@@ -65,6 +65,7 @@ class Run:
         report = REPORTS / f"{name}.xml"
         report.unlink(missing_ok=True)
         command = [str(BIN / "python"), "-m", "pytest", "-q", "--durations=5", "--durations-min=2"]
+        command.append("--continue-on-collection-errors")
         status = self.status([*command, f"--junitxml={report}", f"--basetemp={WORK / 'tmp' / name}", *arguments])
         return _judged(status, read_junit(report))
 

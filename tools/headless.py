@@ -6,6 +6,7 @@ Of the notebook it expects two names: `jobs`, whose `values()` are jobs, and `be
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def main() -> int:
     try:
         client.execute()
     except CellExecutionError as error:
-        print(error, file=sys.stderr)
+        print(re.sub(r"\x1b\[[0-9;]*m", "", str(error)), file=sys.stderr)
         print(f"ipyjobs: {path.name} failed; the cell and its traceback are above", file=sys.stderr)
         return 1
     said = "".join(each.text for each in notebook.cells[-1].outputs if each.get("name") == "stdout")
