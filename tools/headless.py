@@ -37,6 +37,7 @@ def main() -> int:
     notebook.cells.append(nbformat.v4.new_code_cell(ASK))
     client = nbclient.NotebookClient(
         notebook, timeout=300, kernel_name="python3", store_widget_state=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     )  # fmt: skip
     try:
