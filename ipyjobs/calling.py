@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ipyjobs.context import JobContext, running
 from ipyjobs.execution import Call, Context
@@ -54,12 +54,12 @@ def resolved(call: Call) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
 
 
 def replaced(given: Any, change: Callable[[object], object]) -> Any:
-    """`given` with `change` applied to everything inside its lists, tuples and dicts; the same object if none changed."""
-    kind = type(given)
-    if kind in (list, tuple):
+    """`given` with `change` applied inside its lists, tuples and dicts; the same object if nothing changed."""
+    kind = cast("object", type(given))
+    if kind is list or kind is tuple:
         parts = [replaced(each, change) for each in given]
         same = all(new is old for new, old in zip(parts, given, strict=True))
-        return given if same else kind(parts)
+        return given if same else (parts if kind is list else tuple(parts))
     if kind is dict:
         pairs = {key: replaced(each, change) for key, each in given.items()}
         return given if all(pairs[key] is given[key] for key in given) else pairs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
+import inspect
 import os
 import sys
 import threading
@@ -21,7 +22,9 @@ from ipyjobs.backends.process import ProcessBackend
 from ipyjobs.backends.thread import ThreadBackend
 from ipyjobs.calling import replaced
 from ipyjobs.conditions import AfterOthers, AllSatisfied, job_ids
-from ipyjobs.errors import DeadlockError, EngineForked, EngineNotRunning, InvalidStateError
+from ipyjobs.errors import (
+    DeadlockError, EngineForked, EngineNotRunning, InvalidOption, InvalidStateError, JobNotFoundError,
+)  # fmt: skip
 from ipyjobs.failure import Failure
 from ipyjobs.flow import Flow
 from ipyjobs.home import Home
@@ -34,7 +37,7 @@ from ipyjobs.preview import described
 from ipyjobs.progress import hook_tqdm
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
-from ipyjobs.status import Reason, Status, Verb, WaitingFor
+from ipyjobs.status import Reason, Status, Verb, WaitingFor, step
 from ipyjobs.waiting import Countdown, until_ended
 
 GRACE_S = 2.0
@@ -224,7 +227,7 @@ class Engine:
         given = list(jobs)
         shared: dict[Any, Any] = {}
         for job in given:
-            if not isinstance(job, Job):
+            if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all typed
                 raise InvalidStateError(f"{job!r:.100} is not a job; wrap it: ThreadJob(function, args)")
             if job.engine is None and job._trait_values["status"] is Status.CREATED:
                 self._prepare(job, shared)
@@ -283,6 +286,7 @@ class Engine:
         TimeoutError
             They have not within `timeout` seconds; they go on.
         """
+        __tracebackhide__ = True
         async with asyncio.timeout(timeout):
             if jobs is not None:
                 await self.until_ended(list(jobs))
@@ -296,6 +300,7 @@ class Engine:
 
     async def until_ended(self, jobs: Sequence[Job]) -> None:
         """Wait until `jobs` have ended and observers and callbacks have been told. Cancelling it leaves them alone."""
+        __tracebackhide__ = True
         for job in jobs:
             if job.status is Status.CREATED:
                 raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
@@ -314,6 +319,7 @@ class Engine:
         DeadlockError
             A job needs this very thread to go on; use ``await engine.join()``.
         """
+        __tracebackhide__ = True
         deadline = None if timeout is None else time.monotonic() + timeout
         while active := self.flow.active:
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -323,11 +329,13 @@ class Engine:
 
     def wait_job(self, job: Job, timeout: float | None = None) -> Any:
         """Block until the job has ended; its result if it is done, else None."""
+        __tracebackhide__ = True
         self.wait_for([job], timeout)
         return job.result() if job.status is Status.DONE else None
 
     def wait_for(self, jobs: Sequence[Job], timeout: float | None = None) -> bool:
         """Block until `jobs` have ended; see `wait`. Local functions, callbacks and observers go on meanwhile."""
+        __tracebackhide__ = True
         self._check_fork()
         for job in jobs:
             if job.status is Status.CREATED:
@@ -343,7 +351,13 @@ class Engine:
         self._refuse_deadlock(waiting, home)
         ended = threading.Event()
         on_user_thread = home.on_user_thread()
-        countdown = Countdown(waiting, lambda: (ended.set(), home.outbox.nudge() if on_user_thread else None) and None)
+
+        def wake() -> None:
+            ended.set()
+            if on_user_thread:
+                home.outbox.nudge()
+
+        countdown = Countdown(waiting, wake)
         countdown.watch(waiting)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
@@ -379,8 +393,6 @@ class Engine:
         """
         self._check_fork()
         if backend is not None and backend not in ("local", "thread", "process") and backend not in self.backends:
-            from ipyjobs.errors import InvalidOption
-
             raise InvalidOption("backend", backend, "one of " + ", ".join(self.backends or ("local", "thread", "process")))
 
         def change() -> None:
@@ -484,9 +496,7 @@ class Engine:
 
     def _check_engine(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            if not isinstance(job, Job):
-                from ipyjobs.errors import JobNotFoundError
-
+            if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all typed
                 raise JobNotFoundError(job)
             if job.engine is not self:
                 what = "was never submitted" if job.engine is None else "belongs to another engine"
@@ -509,7 +519,7 @@ class Engine:
         return self._home
 
     def _settle(self, home: Home) -> None:
-        self._home = self._outbox_before = home
+        self._home = home
         self._outbox_before = home.outbox
         process = ProcessBackend()
         if self.setting.max_process_jobs is None:
@@ -589,7 +599,7 @@ class Engine:
             seen.add(job.id)
             if job.id in local.stack:
                 raise DeadlockError(f"job {job.name!r} cannot wait for itself: it runs on this very thread")
-            if job.backend == "local" and (asyncio.iscoroutinefunction(job.func) or local.awaiting(job.id)):
+            if job.backend == "local" and (inspect.iscoroutinefunction(job.func) or local.awaiting(job.id)):
                 raise DeadlockError(
                     f"job {job.name!r} is a coroutine on the loop of this thread, so blocking here would stop it; "
                     "use `await job` (or `await jobs`, `await engine.join()`)"
@@ -613,8 +623,6 @@ def set_default_engine(engine: Engine) -> None:
 
 def cancel_created(job: Job) -> Act:
     """Cancel a job that was never submitted."""
-    from ipyjobs.status import step
-
     job._set({"status": step(job.status, Verb.CANCEL), "reason": Reason.USER, "ended_at": time.time()})
     return Act()
 

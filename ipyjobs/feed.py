@@ -8,7 +8,7 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from ipyjobs.conditions import job_ids
@@ -43,13 +43,15 @@ class Feed:
     send
         Takes a message as a dict of JSON types; called on the engine's thread only.
     focus
-        Id of the one job to show; None shows all.
+        Ids of the jobs to show; None shows all.
     """
 
-    def __init__(self, engine: Engine, send: Callable[[dict[str, Any]], None], *, focus: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, send: Callable[[dict[str, Any]], None], *, focus: Collection[str] | None = None
+    ) -> None:
         self._engine = engine
         self._send_wire = send
-        self._focus = focus
+        self._focus = None if focus is None else frozenset(focus)
         self.comm_subshell = True
         """Whether this page's clicks reach us while a cell runs."""
         self._epoch = f"{_epoch}-{engine.id}"
@@ -129,7 +131,7 @@ class Feed:
         self._dirty.clear()
 
     def _shows(self, job: Job) -> bool:
-        return self._focus is None or job.id == self._focus
+        return self._focus is None or job.id in self._focus
 
     def _touched(self, job: Job) -> None:
         if not self._shows(job):

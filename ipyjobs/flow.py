@@ -142,7 +142,8 @@ class Flow:
 
     def accept(self, jobs: Sequence[Job], origin: str, variables: contextvars.Context) -> None:
         """Take in new jobs, and ended ones for another round: all of them, or none and an error."""
-        new, again = [], []
+        new: list[Job] = []
+        again: list[Job] = []
         for job in jobs:
             (new if self._check(job) is Status.CREATED else again).append(job)
         if len({id(job) for job in jobs}) < len(jobs):
@@ -193,8 +194,8 @@ class Flow:
     def _anew(self, job: Job) -> None:
         job._round += 1
         job._payload = job._preview = job._failure = job._traceback = None
-        fresh = dict(started_at=None, ended_at=None, progress=None, progress_at=None, left_s=None, message="", error="")
-        self._move(job, Verb.RERUN, attempt=0, submitted_at=time.time(), note="", memory_bytes=None, **fresh)
+        job._set({"started_at": None, "ended_at": None, "message": "", "error": "", **_AGAIN})
+        self._move(job, Verb.RERUN, attempt=0, submitted_at=time.time(), memory_bytes=None)
 
     def _refuse_cycles(self, new: Sequence[Job]) -> None:
         needs = {job.id: (*job._upstream, *needed_ids(job.condition)) for job in new if job.condition is not None}

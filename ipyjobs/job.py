@@ -44,8 +44,6 @@ _telling = threading.Lock()
 class _Field(traitlets.Any):
     """A trait that is always set, so that reading it is one look-up: the engine reads forty for each job."""
 
-    name: str
-
     def __get__(self, obj: Any, cls: type[Any] | None = None) -> Any:
         return self if obj is None else obj._trait_values[self.name]
 
@@ -217,7 +215,7 @@ class Job(traitlets.HasTraits):
             )
         if not callable(func):
             raise InvalidOption("func", func, "something that can be called")
-        if condition is not None and not isinstance(condition, Condition):
+        if condition is not None and not isinstance(condition, Condition):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidOption("condition", condition, "a condition, such as AfterAnother(job)")
         if options:
             _check_options(type(self), options)
@@ -355,6 +353,7 @@ class Job(traitlets.HasTraits):
         InvalidStateError
             It was never submitted.
         """
+        __tracebackhide__ = True
         engine = self._its_engine("wait for")
         async with asyncio.timeout(timeout):
             await engine.until_ended([self])
@@ -443,8 +442,8 @@ class Job(traitlets.HasTraits):
         for key in (name, traitlets.All):
             for kind in ("change", traitlets.All):
                 for handler in self._trait_notifiers.get(key, {}).get(kind, ()):
-                    if isinstance(handler, traitlets.EventHandler):
-                        handler = getattr(self, handler.name)
+                    if isinstance(handler, traitlets.EventHandler):  # a decorated method of a subclass
+                        handler = getattr(self, str(handler.name))
                     if handler not in found:
                         found.append(handler)
         return found

@@ -6,7 +6,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition
 from ipyjobs.errors import InvalidOption, JobNotFoundError
@@ -28,6 +28,11 @@ class Jobs(Mapping[str, Job]):
         self._engine = engine
         self._members = members
         self._status = status
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs them."""
+        return self._engine
 
     # -- a mapping
 
@@ -162,6 +167,7 @@ class Jobs(Mapping[str, Job]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all have ended; False if `timeout` seconds passed first. In a cell prefer ``await``."""
+        __tracebackhide__ = True
         return self._engine.wait_for(self._ordered(), timeout)
 
     async def join(self, timeout: float | None = None) -> None:
@@ -172,10 +178,12 @@ class Jobs(Mapping[str, Job]):
         TimeoutError
             They have not within `timeout` seconds; they go on.
         """
+        __tracebackhide__ = True
         await self._engine.join(self._ordered(), timeout)
 
     def __await__(self) -> Generator[Any, None, Jobs]:
         """Wait until all have ended, however they end, and give the jobs; `results` raises what one raised."""
+        __tracebackhide__ = True
         yield from self._engine.until_ended(self._ordered()).__await__()
         return self
 
@@ -188,7 +196,8 @@ class Jobs(Mapping[str, Job]):
         for job in self._ordered():
             counts[job.status] += 1
         parts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        return f"<{sum(counts.values())} jobs{': ' if parts else ''}{parts}>"
+        total = sum(counts.values())
+        return f"<{total} {'job' if total == 1 else 'jobs'}{': ' if parts else ''}{parts}>"
 
     def _of(self, status: Status) -> Jobs:
         return Jobs(self._engine, self._members, status)
@@ -320,11 +329,6 @@ class AllJobs(Jobs, Submitter):
         Submitter.__init__(self, engine)
         self._by_status = by_status
 
-    @property
-    def engine(self) -> Engine:
-        """The engine that runs them."""
-        return self._engine
-
     def _of(self, status: Status) -> Jobs:
         return Jobs(self._engine, self._by_status[status])
 
@@ -357,6 +361,10 @@ def _unwrapped(value: object) -> object:
 
 
 def _after(after: Any, condition: Condition | None) -> Condition:
-    several = isinstance(after, (Jobs, list, tuple, set, frozenset))
-    others = AfterOthers(list(after.values() if isinstance(after, Jobs) else after) if several else [after])
+    several: list[Any] = [after]
+    if isinstance(after, Jobs):
+        several = list(after.values())
+    elif isinstance(after, (list, tuple, set, frozenset)):
+        several = list(cast("Iterable[Any]", after))
+    others = AfterOthers(several)
     return others if condition is None else AllSatisfied([condition, others])

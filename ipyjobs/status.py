@@ -7,10 +7,15 @@ from enum import StrEnum
 from ipyjobs.errors import IllegalMove
 
 
-class Status(StrEnum):
-    """Where a job stands; there are exactly these six."""
+class Word(StrEnum):
+    """One of a closed set of words; reads and compares as the word itself."""
 
-    __hash__ = str.__hash__  # the enum's own is written in Python, and every move looks four of them up
+    __hash__ = str.__hash__  # the enum's own is written in Python, and every move looks several up
+    __repr__ = str.__repr__
+
+
+class Status(Word):
+    """Where a job stands; there are exactly these six."""
 
     CREATED = "created"
     PENDING = "pending"
@@ -28,10 +33,8 @@ class Status(StrEnum):
 ENDED = frozenset({Status.DONE, Status.FAILED, Status.CANCELLED})
 
 
-class Verb(StrEnum):
+class Verb(Word):
     """What can happen to a job."""
-
-    __hash__ = str.__hash__
 
     SUBMIT = "submit"
     START = "start"
@@ -44,7 +47,7 @@ class Verb(StrEnum):
     RERUN = "rerun"
 
 
-class Reason(StrEnum):
+class Reason(Word):
     """Why a job ended as it did, where the status alone does not say."""
 
     USER = "user"
@@ -55,7 +58,7 @@ class Reason(StrEnum):
     VETO = "veto"
 
 
-class WaitingFor(StrEnum):
+class WaitingFor(Word):
     """What a pending job waits for."""
 
     CONDITION = "condition"

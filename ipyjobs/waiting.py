@@ -53,6 +53,7 @@ class Countdown:
 
 async def until_ended(jobs: Sequence[Job], outbox: Mailbox) -> None:
     """Wait on the running loop until all `jobs` have ended. Being cancelled leaves them alone."""
+    __tracebackhide__ = True
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
 

@@ -14,9 +14,30 @@ from functools import partial
 import pytest
 
 from ipyjobs import (
-    AfterAnother, AfterOthers, AllSatisfied, AnySatisfied, Condition, CycleError, DeadlockError, Engine, EngineForked,
-    EngineNotRunning, EngineSetting, InvalidOption, InvalidStateError, Job, JobCancelled, JobNotFoundError, JobTimeout,
-    LocalJob, Retry, Status, ThreadJob, current_job, logger, report,
+    AfterAnother,
+    AfterOthers,
+    AllSatisfied,
+    AnySatisfied,
+    Condition,
+    CycleError,
+    DeadlockError,
+    Engine,
+    EngineForked,
+    EngineNotRunning,
+    EngineSetting,
+    InvalidOption,
+    InvalidStateError,
+    Job,
+    JobCancelled,
+    JobNotFoundError,
+    JobTimeout,
+    LocalJob,
+    Retry,
+    Status,
+    ThreadJob,
+    current_job,
+    logger,
+    report,
 )  # fmt: skip
 
 from .conftest import FUSE_S, Gate

@@ -251,7 +251,7 @@ class Histories(RuleBasedStateMachine):
         expected = {
             job_id
             for job_id, (others, spare, at) in self.waits.items()
-            if len(others) <= spare and (others or spare or at is None) or (at is not None and at <= self.now)
+            if (len(others) <= spare and (others or spare or at is None)) or (at is not None and at <= self.now)
         }
         assert set(due) >= {each for each in expected if each in self.waits}
         for job_id in due:
