@@ -63,6 +63,7 @@ class Worker:
         progress.hook_tqdm()
         reseed()
         self._hygiene = Hygiene()
+        self._buffer = memoryview(bytearray(65536))
         self._call_number = 0
         self._reported = 0.0
         self._late: _Late | None = None
@@ -129,26 +130,24 @@ class Worker:
     def _receive(self) -> tuple[tuple[Any, ...], memoryview] | None:
         channel = self._channel
         assert channel is not None
-        data = channel.recv(65536)
-        while 0 < len(data) < wire.HEADER.size:
-            data += channel.recv(65536)
-        if not data:
-            return None
-        _, head_size, body_size = wire.HEADER.unpack_from(data)
-        size = wire.HEADER.size + head_size + body_size
-        view = memoryview(data)
-        if len(data) < size:
-            whole = memoryview(bytearray(size))
-            whole[: len(data)] = data
-            at = len(data)
-            while at < size:
-                count = channel.recv_into(whole[at:])
-                if count == 0:
-                    return None
-                at += count
-            view = whole
+        # One buffer for all calls: asking for a new one each time costs a system call or two at the end of the heap.
+        view, at = self._buffer, 0
+        size = wire.HEADER.size
+        head_size = 0
+        while at < size:
+            count = channel.recv_into(view[at:])
+            if count == 0:
+                return None
+            at += count
+            if not head_size and at >= wire.HEADER.size:
+                _, head_size, body_size = wire.HEADER.unpack_from(view)
+                size += head_size + body_size
+                if size > len(view):
+                    whole = memoryview(bytearray(size))
+                    whole[:at] = view[:at]
+                    view = whole
         body = wire.HEADER.size + head_size
-        return marshal.loads(view[wire.HEADER.size : body]), view[body:]
+        return marshal.loads(view[wire.HEADER.size : body]), view[body:size]
 
     def _send(self, kind: int, head: Any, data: bytes = b"") -> None:
         with self._lock:
