@@ -324,9 +324,9 @@ class ProcessBackend(Backend):
 
     def worker_dead(self, number: int, status: int) -> None:
         """A worker and all that descended from it are gone."""
-        worker = self._workers.pop(number, None)
-        if worker is None or self._host is None:
+        if self._host is None or number not in self._workers:
             return
+        worker = self._workers.pop(number)
         if worker.pid == 0:
             self._failed_starts += 1
         self._bury(self._host, worker, status)
