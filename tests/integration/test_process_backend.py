@@ -214,7 +214,7 @@ async def test_tqdm_fills_the_progress(backend: ProcessBackend) -> None:
 
 def hold_memory() -> None:
     data = bytearray(200_000_000)
-    data[:: 4096] = b"x" * len(data[:: 4096])
+    data[::4096] = b"x" * len(data[::4096])
     sleep()
 
 
@@ -543,7 +543,9 @@ async def test_nothing_survives_a_script_that_ends_without_closing() -> None:
 
 
 async def test_nothing_survives_although_a_forked_child_holds_all_descriptors() -> None:
-    fork = "import os, time\n    if os.fork() == 0: os.close(1); time.sleep(8); os._exit(0)\n    await asyncio.sleep(600)"
+    fork = (
+        "import os, time\n    if os.fork() == 0: os.close(1); time.sleep(8); os._exit(0)\n    await asyncio.sleep(600)"
+    )
     kernel = await Kernel.start(fork)
 
     kernel.process.kill()
@@ -553,7 +555,9 @@ async def test_nothing_survives_although_a_forked_child_holds_all_descriptors() 
 
 
 async def test_the_stop_button_harms_no_worker() -> None:
-    kernel = await Kernel.start("import signal; signal.signal(2, lambda *_: None); print(flush=True); await asyncio.sleep(600)")
+    kernel = await Kernel.start(
+        "import signal; signal.signal(2, lambda *_: None); print(flush=True); await asyncio.sleep(600)"
+    )
     assert kernel.process.stdout is not None
     await kernel.process.stdout.readline()
 

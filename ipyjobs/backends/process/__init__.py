@@ -275,8 +275,9 @@ class ProcessBackend(Backend):
 
     def _rest(self, worker: _Worker) -> None:
         """A worker has nothing to do: give it the next job, keep it, or let it go."""
-        if self._closing or (worker.used and worker.imports != self._imports):
+        if self._closing or ((worker.used or self._preload) and worker.imports != self._imports):
             self._retire(worker)
+            self._balance()
             return
         for work in self._waiting:
             if not (work.fresh and worker.used):
@@ -310,7 +311,7 @@ class ProcessBackend(Backend):
             self._spawn(self._host)
 
     def _spawn(self, host: Host) -> None:
-        worker = _Worker(next(self._numbers), self._slots.pop())
+        worker = _Worker(next(self._numbers), self._slots.pop(), imports=self._imports)
         worker.line = Line(
             self._loop,
             lambda kind, head, body: self._heard(worker, kind, head, body),
