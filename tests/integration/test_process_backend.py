@@ -480,6 +480,46 @@ async def test_a_preload_that_crashes_is_dropped(tmp_path: Path, monkeypatch: py
     await backend.close()
 
 
+async def test_a_worker_that_dies_before_it_began_releases_its_job(guarded: ProcessBackend) -> None:
+    worker = await run(guarded, pid).value()
+    os.kill(worker, signal.SIGSTOP)
+    heard = run(guarded, pid)
+    assert heard.pid == worker
+
+    os.kill(worker, signal.SIGKILL)
+
+    assert await heard.end() == "released"
+    assert "before it began" in heard.why
+
+
+async def test_a_result_counts_although_its_worker_died_after_it(guarded: ProcessBackend) -> None:
+    worker = await run(guarded, pid).value()
+    heard = run(guarded, long_text)
+    assert heard.pid == worker
+
+    # The loop stands still meanwhile: result, end of line and death are all there when it looks.
+    until = time.monotonic() + FUSE_S
+    while not answered(guarded, worker):
+        assert time.monotonic() < until
+    os.kill(worker, signal.SIGKILL)
+    while psutil.pid_exists(worker):
+        assert time.monotonic() < until
+
+    assert await heard.value() == "x" * 100_000
+
+
+def long_text() -> str:
+    return "x" * 100_000
+
+
+def answered(backend: ProcessBackend, worker: int) -> bool:
+    """Whether the worker has begun the call it was given, and is asleep again."""
+    found = next(each for each in backend._workers.values() if each.pid == worker)  # pyright: ignore
+    marks = backend._host.marks  # type: ignore[union-attr]  # pyright: ignore
+    begun = int.from_bytes(marks[found.slot * 8 : found.slot * 8 + 8], "little") == found.work.number
+    return begun and psutil.Process(worker).status() == psutil.STATUS_SLEEPING
+
+
 KERNEL = """
 import asyncio, sys
 from ipyjobs.backends.process import ProcessBackend
