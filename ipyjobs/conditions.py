@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -47,13 +47,10 @@ def _job_id(job: object) -> str:
     return job_id
 
 
-def _statuses(given: Iterable[Status | str]) -> frozenset[Status]:
+def _statuses(given: Iterable[Status | str | None]) -> frozenset[Status]:
     wanted: set[Status] = set()
     for each in (given,) if isinstance(given, str) else given:
-        try:
-            status = Status(each)
-        except ValueError:
-            status = None
+        status = next((known for known in Status if known == each), None)
         if status is None or status not in ENDED:
             raise InvalidOption("statuses", each, "some of done, failed, cancelled")
         wanted.add(status)
@@ -75,7 +72,7 @@ class AfterAnother(Condition):
     """
 
     job_id: str
-    statuses: Iterable[Status | str] = (Status.DONE, Status.FAILED, Status.CANCELLED)
+    statuses: Collection[Status | str | None] = (Status.DONE, Status.FAILED, Status.CANCELLED)
 
     def __post_init__(self) -> None:
         self.job_id = _job_id(self.job_id)
@@ -103,7 +100,7 @@ class AfterOthers(Condition):
     """
 
     job_ids: Sequence[str]
-    statuses: Iterable[Status | str] = (Status.DONE, Status.FAILED, Status.CANCELLED)
+    statuses: Collection[Status | str | None] = (Status.DONE, Status.FAILED, Status.CANCELLED)
     mode: str = "all"
 
     def __post_init__(self) -> None:

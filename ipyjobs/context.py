@@ -16,7 +16,7 @@ class Reporter(Protocol):
     def __call__(self, progress: float | None, message: str | None, left_s: float | None) -> None: ...
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class JobContext:
     """The job that is running here, as its own function sees it."""
 

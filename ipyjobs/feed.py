@@ -8,16 +8,38 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from ipyjobs.conditions import job_ids
 from ipyjobs.errors import IpyjobsError
 from ipyjobs.log import logger
 from ipyjobs.schema import (
-    Answer, ArgumentRecord, AttemptRecord, Beat, Bye, Cancel, Detail, EngineRecord, Hello, Inspect, JobRecord, Limit,
-    LinkRecord, LogMatches, LogPart, MessageIn, Patch, ReadLog, Rerun, SearchLog, SlotRecord, Snapshot, from_wire, to_wire,
-)  # fmt: skip
+    Answer,
+    ArgumentRecord,
+    AttemptRecord,
+    Beat,
+    Bye,
+    Cancel,
+    Detail,
+    EngineRecord,
+    Hello,
+    Inspect,
+    JobRecord,
+    Limit,
+    LinkRecord,
+    LogMatches,
+    LogPart,
+    MessageIn,
+    Patch,
+    ReadLog,
+    Rerun,
+    SearchLog,
+    SlotRecord,
+    Snapshot,
+    from_wire,
+    to_wire,
+)
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
@@ -43,13 +65,15 @@ class Feed:
     send
         Takes a message as a dict of JSON types; called on the engine's thread only.
     focus
-        Id of the one job to show; None shows all.
+        Ids of the jobs to show; None shows all.
     """
 
-    def __init__(self, engine: Engine, send: Callable[[dict[str, Any]], None], *, focus: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, send: Callable[[dict[str, Any]], None], *, focus: Collection[str] | None = None
+    ) -> None:
         self._engine = engine
         self._send_wire = send
-        self._focus = focus
+        self._focus = None if focus is None else frozenset(focus)
         self.comm_subshell = True
         """Whether this page's clicks reach us while a cell runs."""
         self._epoch = f"{_epoch}-{engine.id}"
@@ -78,6 +102,10 @@ class Feed:
     def close(self) -> None:
         """Send nothing any more."""
         self._post(self._leave)
+
+    def records(self) -> list[JobRecord]:
+        """The jobs as they are now, in order of submission."""
+        return [job.record() for job in list(self._engine.flow.jobs.values()) if self._shows(job)]
 
     # -- on the engine's loop
 
@@ -110,7 +138,7 @@ class Feed:
         self._dirty.clear()
         self._seq += 1
         self._engine_before = self._engine_record()
-        records = tuple(job.record() for job in self._engine.flow.jobs.values() if self._shows(job))
+        records = tuple(self.records())
         self._send(Snapshot("snapshot", self._epoch, self._seq, time.time(), self._engine_before, records))
         if self._beat is None and self._engine.alive:
             self._beat = self._engine.loop.call_later(BEAT_S, self._on_beat)
@@ -129,7 +157,7 @@ class Feed:
         self._dirty.clear()
 
     def _shows(self, job: Job) -> bool:
-        return self._focus is None or job.id == self._focus
+        return self._focus is None or job.id in self._focus
 
     def _touched(self, job: Job) -> None:
         if not self._shows(job):
@@ -201,7 +229,7 @@ class Feed:
             return f"{command.limit} slots"
         jobs = [flow.jobs[each] for each in command.ids if each in flow.jobs]
         if isinstance(command, Cancel):
-            return f"{flow.cancel(jobs)} cancelled"
+            return f"{flow.stopping.cancel(jobs)} cancelled"
         ended = [job for job in jobs if job.ended]
         flow.rerun(ended)
         rest = len(jobs) - len(ended)

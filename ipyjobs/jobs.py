@@ -6,15 +6,17 @@ import inspect
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition
 from ipyjobs.errors import InvalidOption, JobNotFoundError
-from ipyjobs.job import JOB_OPTIONS, Job, LocalJob, ProcessJob, ThreadJob
+from ipyjobs.job import Job, LocalJob, ProcessJob, ThreadJob
+from ipyjobs.options import JOB_OPTIONS
 from ipyjobs.status import Status
 
 if TYPE_CHECKING:
-    from ipyjobs.engine import Act, Engine
+    from ipyjobs.engine import Engine
+    from ipyjobs.waiting import Act
 
 
 class Jobs(Mapping[str, Job]):
@@ -28,6 +30,11 @@ class Jobs(Mapping[str, Job]):
         self._engine = engine
         self._members = members
         self._status = status
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs them."""
+        return self._engine
 
     # -- a mapping
 
@@ -162,6 +169,7 @@ class Jobs(Mapping[str, Job]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all have ended; False if `timeout` seconds passed first. In a cell prefer ``await``."""
+        __tracebackhide__ = True
         return self._engine.wait_for(self._ordered(), timeout)
 
     async def join(self, timeout: float | None = None) -> None:
@@ -172,10 +180,12 @@ class Jobs(Mapping[str, Job]):
         TimeoutError
             They have not within `timeout` seconds; they go on.
         """
+        __tracebackhide__ = True
         await self._engine.join(self._ordered(), timeout)
 
     def __await__(self) -> Generator[Any, None, Jobs]:
         """Wait until all have ended, however they end, and give the jobs; `results` raises what one raised."""
+        __tracebackhide__ = True
         yield from self._engine.until_ended(self._ordered()).__await__()
         return self
 
@@ -184,11 +194,12 @@ class Jobs(Mapping[str, Job]):
 
     def summary(self) -> str:
         """How many jobs there are in each status, on one line."""
-        counts = {status: 0 for status in Status}
+        counts = dict.fromkeys(Status, 0)
         for job in self._ordered():
             counts[job.status] += 1
         parts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        return f"<{sum(counts.values())} jobs{': ' if parts else ''}{parts}>"
+        total = sum(counts.values())
+        return f"<{total} {'job' if total == 1 else 'jobs'}{': ' if parts else ''}{parts}>"
 
     def _of(self, status: Status) -> Jobs:
         return Jobs(self._engine, self._members, status)
@@ -210,13 +221,13 @@ class Submitter:
         self._options = options
 
     def options(self, **options: Any) -> Submitter:
-        """The same verbs, for jobs with these options: ``jobs.options(group="sweep", retries=2).map(train, lr=[.1, .2])``.
+        """The same verbs, for jobs with these options: ``jobs.options(group="a", retries=2).map(train, lr=[1, 2])``.
 
         Parameters
         ----------
         **options
-            Keywords of `Job` (name, group, tags, priority, queue, retries, timeout, condition, …); `after`: a job, an id
-            or several, all of which must end first; `backend`: where `submit` and `map` run ("process" by default).
+            Keywords of `Job` (name, group, tags, priority, queue, retries, timeout, condition, …); `after`: a job, an
+            id or several, all of which must end first; `backend`: where `submit` and `map` run, "process" by default.
 
         Raises
         ------
@@ -315,15 +326,12 @@ class Submitter:
 class AllJobs(Jobs, Submitter):
     """All jobs of an engine, and the verbs to make more."""
 
-    def __init__(self, engine: Engine, members: Mapping[str, Job], by_status: Mapping[Status, Mapping[str, Job]]) -> None:
+    def __init__(
+        self, engine: Engine, members: Mapping[str, Job], by_status: Mapping[Status, Mapping[str, Job]]
+    ) -> None:
         Jobs.__init__(self, engine, members)
         Submitter.__init__(self, engine)
         self._by_status = by_status
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that runs them."""
-        return self._engine
 
     def _of(self, status: Status) -> Jobs:
         return Jobs(self._engine, self._by_status[status])
@@ -331,7 +339,7 @@ class AllJobs(Jobs, Submitter):
 
 @dataclass(frozen=True)
 class const:  # noqa: N801 - reads as a word in a call
-    """Wrap a list or array that each call of `Submitter.map` is to get whole: ``map(fit, data=const([1, 2]), lr=[.1, .2])``."""
+    """Wrap what each call of `Submitter.map` is to get whole: ``map(fit, data=const([1, 2]), lr=[.1, .2])``."""
 
     value: Any
 
@@ -357,6 +365,10 @@ def _unwrapped(value: object) -> object:
 
 
 def _after(after: Any, condition: Condition | None) -> Condition:
-    several = isinstance(after, (Jobs, list, tuple, set, frozenset))
-    others = AfterOthers(list(after.values() if isinstance(after, Jobs) else after) if several else [after])
+    several: list[Any] = [after]
+    if isinstance(after, Jobs):
+        several = list(after.values())
+    elif isinstance(after, (list, tuple, set, frozenset)):
+        several = list(cast("Iterable[Any]", after))
+    others = AfterOthers(several)
     return others if condition is None else AllSatisfied([condition, others])

@@ -64,6 +64,7 @@ class Mailbox:
         bool
             False if `deadline` (`time.monotonic`) passed first.
         """
+        __tracebackhide__ = True
         self._waiting += 1
         try:
             while True:

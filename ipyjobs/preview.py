@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 SHORT = 200
 LONG = 64 * 1024
@@ -39,14 +40,17 @@ def one_line(value: object, limit: int = SHORT) -> str:
 def preview(value: object) -> Preview:
     """Look at `value` once. Never raises."""
     kind = type(value)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
     if value is None:
         return Preview(name, "", "")
     short = one_line(value)
     # A long container's repr costs more than the job may have; its short form says enough.
-    big = isinstance(value, (Mapping, Sequence, set, frozenset)) and len(value) > 1_000  # pyright: ignore[reportUnknownArgumentType]
+    sized: Any = value
+    big = isinstance(value, (Mapping, Sequence, set, frozenset)) and len(sized) > 1_000
     try:
-        text = short if big else repr(value)
+        text = short if big else repr(sized)
     except Exception:
         text = short
     return Preview(name, short, text if len(text) <= LONG else text[: LONG - 1] + "…")

@@ -55,10 +55,6 @@ class _Count:
     limit: int | None = None
     used: int = 0
 
-    @property
-    def free(self) -> bool:
-        return self.limit is None or self.used < self.limit
-
 
 @dataclass(slots=True)
 class _Line:
@@ -121,7 +117,9 @@ class Scheduler:
     def ready(self, job_id: str) -> None:
         """The job's condition holds: it may start when a slot is free."""
         entry = self._entries[job_id]
-        self._forget_watches(job_id, entry)
+        if entry.watching:
+            self._forget_watches(job_id, entry)
+        entry.alarm = 0
         entry.place = "ready"
         heappush(self._line(entry.line).ready, (entry.rank, job_id))
 
@@ -135,7 +133,9 @@ class Scheduler:
 
     def ended(self, job_id: str) -> None:
         """A job has ended: count down for those that watch it."""
-        for watcher in self._watchers_by_job.pop(job_id, ()):
+        if job_id not in self._watchers_by_job:
+            return
+        for watcher in self._watchers_by_job.pop(job_id):
             entry = self._entries[watcher]
             # Count down rather than ask: a job after 5,000 others is asked once, not 5,000 times.
             entry.need -= 1
@@ -177,13 +177,18 @@ class Scheduler:
         """The jobs that start now, best first; each holds its slots until `release`."""
         started: list[str] = []
         while (line := self._best_line()) is not None:
-            _, job_id = heappop(line.ready)
-            entry = self._entries.pop(job_id)
-            self._held[job_id] = entry.line, entry.general
-            line.backend.used += 1
-            line.queue.used += 1
-            self.total.used += entry.general
-            started.append(job_id)
+            alone = all(not each.ready or each is line for each in self._lines.values())
+            while True:
+                _, job_id = heappop(line.ready)
+                entry = self._entries.pop(job_id)
+                self._held[job_id] = entry.line, entry.general
+                line.backend.used += 1
+                line.queue.used += 1
+                self.total.used += entry.general
+                started.append(job_id)
+                # The usual case, one line with a long queue, is spared the comparison of lines.
+                if not alone or not line.ready or not self._may_start(line):
+                    break
         return started
 
     def release(self, job_id: str) -> None:
@@ -248,20 +253,28 @@ class Scheduler:
         best: _Line | None = None
         for line in self._lines.values():
             ready = line.ready
-            # Removed and re-ranked jobs leave entries behind; they are dropped when they come to the top.
-            while ready and not self._stands(ready[0]):
-                heappop(ready)
-            if not ready or not line.backend.free or not line.queue.free:
-                continue
-            if not self.total.free and self._entries[ready[0][1]].general:
-                continue
-            if best is None or ready[0] < best.ready[0]:
+            if ready and self._may_start(line) and (best is None or ready[0] < best.ready[0]):
                 best = line
         return best
 
-    def _stands(self, head: tuple[tuple[int, int], str]) -> bool:
-        entry = self._entries.get(head[1])
-        return entry is not None and entry.place == "ready" and entry.rank == head[0]
+    def _may_start(self, line: _Line) -> bool:
+        """Whether the first of a line can have its slots now."""
+        entries, ready = self._entries, line.ready
+        while ready:
+            rank, job_id = ready[0]
+            entry = entries.get(job_id)
+            if entry is not None and entry.place == "ready" and entry.rank == rank:
+                break
+            # Removed and re-ranked jobs leave their places behind; they are dropped when they come to the top.
+            heappop(ready)
+        else:
+            return False
+        backend, queue, total = line.backend, line.queue, self.total
+        return (
+            (backend.limit is None or backend.used < backend.limit)
+            and (queue.limit is None or queue.used < queue.limit)
+            and (total.limit is None or total.used < total.limit or not entry.general)
+        )
 
     def _line(self, name: Line) -> _Line:
         line = self._lines.get(name)

@@ -353,7 +353,8 @@ def to_wire(record: object) -> dict[str, Any]:
     for name, nested in _plan(type(record)):
         value = getattr(record, name)
         if nested and value is not None:
-            value = [to_wire(each) for each in value] if isinstance(value, tuple) else to_wire(value)
+            many = isinstance(value, tuple)
+            value = [to_wire(each) for each in typing.cast("tuple[object, ...]", value)] if many else to_wire(value)
         row[name] = value
     return row
 
@@ -435,7 +436,7 @@ def _ts_type(hint: Any) -> str:
     if args:
         return " | ".join(_ts_type(each) for each in args)
     plain = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
-    return plain.get(hint, hint.__name__)
+    return plain.get(hint) or str(hint.__name__)
 
 
 __all__ = [

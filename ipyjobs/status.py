@@ -7,7 +7,14 @@ from enum import StrEnum
 from ipyjobs.errors import IllegalMove
 
 
-class Status(StrEnum):
+class Word(StrEnum):
+    """One of a closed set of words; reads and compares as the word itself."""
+
+    __hash__ = str.__hash__  # the enum's own is written in Python, and every move looks several up
+    __repr__ = str.__repr__
+
+
+class Status(Word):
     """Where a job stands; there are exactly these six."""
 
     CREATED = "created"
@@ -26,7 +33,7 @@ class Status(StrEnum):
 ENDED = frozenset({Status.DONE, Status.FAILED, Status.CANCELLED})
 
 
-class Verb(StrEnum):
+class Verb(Word):
     """What can happen to a job."""
 
     SUBMIT = "submit"
@@ -40,7 +47,7 @@ class Verb(StrEnum):
     RERUN = "rerun"
 
 
-class Reason(StrEnum):
+class Reason(Word):
     """Why a job ended as it did, where the status alone does not say."""
 
     USER = "user"
@@ -51,7 +58,7 @@ class Reason(StrEnum):
     VETO = "veto"
 
 
-class WaitingFor(StrEnum):
+class WaitingFor(Word):
     """What a pending job waits for."""
 
     CONDITION = "condition"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ipyjobs.mailbox import Mailbox
+from ipyjobs.status import ENDED
 
 if TYPE_CHECKING:
     from ipyjobs.job import Job
@@ -17,7 +18,7 @@ class Countdown:
     """Calls `finished` once when all of some jobs have ended, from whichever thread sees the last one end."""
 
     def __init__(self, jobs: Iterable[Job], finished: Callable[[], None]) -> None:
-        self._left = {job.id for job in jobs}
+        self._left = {job._trait_values["id"] for job in jobs}
         self._finished = finished
         self._lock = threading.Lock()
 
@@ -29,15 +30,16 @@ class Countdown:
                 waiters = job._waiters = []
             waiters.append(self)
         for job in jobs:
-            if job.ended:
+            if job._trait_values["status"] in ENDED:
                 self.ended(job)
 
     def ended(self, job: Job) -> None:
         """A job has ended; saying it twice is harmless."""
+        job_id = job._trait_values["id"]
         with self._lock:
-            if job.id not in self._left:
+            if job_id not in self._left:
                 return
-            self._left.discard(job.id)
+            self._left.discard(job_id)
             last = not self._left
         if last:
             self._finished()
@@ -51,6 +53,7 @@ class Countdown:
 
 async def until_ended(jobs: Sequence[Job], outbox: Mailbox) -> None:
     """Wait on the running loop until all `jobs` have ended. Being cancelled leaves them alone."""
+    __tracebackhide__ = True
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
 
@@ -74,3 +77,16 @@ async def until_ended(jobs: Sequence[Job], outbox: Mailbox) -> None:
         await future
     finally:
         countdown.leave(waiting)
+
+
+class Act:
+    """Something that has been set going: with or without ``await`` it happens; awaiting waits until it is complete."""
+
+    def __init__(self, wait: Callable[[], Any] | None = None, value: Any = None) -> None:
+        self._wait = wait
+        self._value = value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._wait is not None:
+            yield from self._wait().__await__()
+        return self._value

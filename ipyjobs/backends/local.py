@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import signal
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
-
-try:  # the public function makes an enum of the handler, at ten times the cost
-    from _signal import getsignal as _handler_of
-except ImportError:  # not CPython
-    from signal import getsignal as _handler_of
 
 from ipyjobs.backends import Backend
 from ipyjobs.calling import context_of, resolved
@@ -35,6 +31,7 @@ class LocalBackend(Backend):
         self._say: Callable[..., None] = _now if home.one_loop else home.inbox.post
         self._tasks: dict[Context, asyncio.Task[Any]] = {}
         self._plain: set[Context] = set()
+        self._awaited: set[str] = set()
         self.stack: list[str] = []
         """Ids of the jobs whose plain functions are being called at this moment, outermost first."""
 
@@ -49,7 +46,7 @@ class LocalBackend(Backend):
 
     def awaiting(self, job_id: str) -> bool:
         """Whether the job has turned out to be a coroutine and is being awaited."""
-        return any(context.job_id == job_id for context in self._tasks)
+        return job_id in self._awaited
 
     async def close(self) -> None:
         for context in list(self._tasks):
@@ -91,9 +88,12 @@ class LocalBackend(Backend):
             say(context.stopped)
             return
         # Not `create_task` from elsewhere: this is the user's thread, so its loop wakes up for it.
-        task = self._outbox.loop.create_task(self._await(cast("Coroutine[Any, Any, Any]", value)), context=call.variables)
+        task = self._outbox.loop.create_task(
+            self._await(cast("Coroutine[Any, Any, Any]", value)), context=call.variables
+        )
         self._tasks[context] = task
-        task.add_done_callback(lambda ended: self._ended(ended, context))
+        self._awaited.add(call.job_id)
+        task.add_done_callback(lambda ended: self._ended(ended, call.job_id, context))
 
     def _call(self, call: Call, context: Context) -> Any:
         context_of(call, context, self._say)
@@ -110,8 +110,9 @@ class LocalBackend(Backend):
     async def _await(self, value: Coroutine[Any, Any, Any]) -> Any:
         return await value
 
-    def _ended(self, task: asyncio.Task[Any], context: Context) -> None:
+    def _ended(self, task: asyncio.Task[Any], job_id: str, context: Context) -> None:
         del self._tasks[context]
+        self._awaited.discard(job_id)
         say = self._say
         if task.cancelled():
             say(context.stopped)
@@ -120,6 +121,17 @@ class LocalBackend(Backend):
         else:
             value = task.result()
             say(context.done, Payload(value), preview(value))
+
+
+def _raw_getsignal() -> Callable[[int], object]:
+    try:
+        return importlib.import_module("_signal").getsignal
+    except ImportError:  # not CPython
+        return signal.getsignal
+
+
+# The public function makes an enum of the handler, which costs ten times as much as the look.
+_handler_of = _raw_getsignal()
 
 
 def _now(call: Callable[..., None], *args: object) -> None:

@@ -5,22 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 from ipyjobs.job import Job
-from ipyjobs.jobs import Jobs
-from ipyjobs.widget.dashboard import Dashboard
-from ipyjobs.widget.snapshot import as_html, as_text
+from ipyjobs.jobs import AllJobs, Jobs
 
 
 def register_displays(ipython: Any) -> None:
-    """Show `Job` and `Jobs` as widgets in this IPython, where it can show widgets."""
-    if not hasattr(ipython, "kernel"):
-        return
-    formatter = ipython.display_formatter.mimebundle_formatter
-    formatter.for_type(Job, _job_bundle)
-    formatter.for_type(Jobs, _jobs_bundle)
+    """Show `Job` and `Jobs` as widgets in this IPython, if it is a kernel; a terminal shows text."""
+    ipython.display_formatter.formatters["text/plain"].for_type(Jobs, _plain)
+    if hasattr(ipython, "kernel"):
+        ipython.display_formatter.mimebundle_formatter.for_type(Job, _job_bundle)
+        ipython.display_formatter.mimebundle_formatter.for_type(Jobs, _jobs_bundle)
 
 
 def unregister_displays(ipython: Any) -> None:
-    """Show them as plain text again."""
-    formatter = ipython.display_formatter.mimebundle_formatter
+    """Show them as plain objects again."""
+    ipython.display_formatter.formatters["text/plain"].pop(Jobs, None)
     for kind in (Job, Jobs):
-        formatter.pop(kind, None)
+        ipython.display_formatter.mimebundle_formatter.pop(kind, None)
+
+
+def _plain(jobs: Jobs, printer: Any, cycle: bool) -> None:
+    from ipyjobs.widget.snapshot import as_text
+
+    printer.text(as_text([job.record() for job in jobs.values()]))
+
+
+def _jobs_bundle(jobs: Jobs) -> Any:
+    # anywidget takes a quarter of a second to import, which is not `%load_ext`'s to spend.
+    from ipyjobs.widget.dashboard import Dashboard
+
+    focus = None if isinstance(jobs, AllJobs) else list(jobs)
+    return Dashboard(jobs.engine, focus=focus)._repr_mimebundle_()
+
+
+def _job_bundle(job: Job) -> Any:
+    if job.engine is None:
+        return {"text/plain": repr(job)}
+    from ipyjobs.widget.dashboard import JobCard
+
+    return JobCard(job.engine, job.id)._repr_mimebundle_()

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipyjobs.conditions import (
-    AfterAnother, AfterOthers, AllSatisfied, AnySatisfied, Condition, is_ours, job_ids, needed_ids,
+    AfterAnother,
+    AfterOthers,
+    AllSatisfied,
+    AnySatisfied,
+    Condition,
+    is_ours,
+    job_ids,
+    needed_ids,
 )  # fmt: skip
 from ipyjobs.errors import InvalidOption
 from ipyjobs.scheduling import Wakes

@@ -1,0 +1,31 @@
+# Everything is done by the programs in tools/, which need nothing but python3; see CONTRIBUTING.md.
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test format clean python
+
+help:
+	@echo "make demo            run the first notebook and serve JupyterLab on it"
+	@echo "make test            run every check"
+	@echo "make test ONLY=unit  run one stage or several (ONLY='ruff unit')"
+	@echo "make format          lay the Python sources out"
+	@echo "make setup           only make .venv and build the dashboard"
+	@echo "make clean           remove what these made"
+
+setup: python
+	@$(PYTHON) tools/install.py
+
+demo: python
+	@$(PYTHON) tools/demo.py
+
+test: python
+	@$(PYTHON) tools/check.py $(ONLY)
+
+format: setup
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+clean:
+	rm -rf .venv .work js/node_modules ipyjobs/widget/static dist build .pytest_cache .ruff_cache .hypothesis
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing: install Python 3.11 or newer"; exit 1; }

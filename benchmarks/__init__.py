@@ -1,0 +1,1 @@
+"""Speed and memory of ipyjobs beside executor-engine and the floors: ``python -m benchmarks``."""

@@ -1,0 +1,39 @@
+import importlib
+import subprocess
+import sys
+
+import ipyjobs
+
+# What others build on. A name that goes from here, or changes its meaning, needs a major version.
+NAMES = [
+    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError",
+    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "IllegalMove", "InvalidOption",
+    "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
+    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "Reason", "ResultUnreadable",
+    "Retry", "Status", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const", "current_job",
+    "get_default_engine", "logger", "report", "set_default_engine",
+]  # fmt: skip
+# Slow or optional: nobody who only imports ipyjobs shall wait for them.
+LAZY = ["IPython", "anywidget", "dask", "distributed", "ipywidgets", "matplotlib", "numpy", "pandas", "sqlalchemy"]
+
+
+def test_the_public_names_are_these():
+    assert sorted(ipyjobs.__all__) == sorted(NAMES)
+
+
+def test_the_public_names_are_sorted():
+    assert list(ipyjobs.__all__) == sorted(ipyjobs.__all__)
+
+
+def test_every_public_name_is_there():
+    missing = [name for name in ipyjobs.__all__ if not hasattr(importlib.import_module("ipyjobs"), name)]
+
+    assert not missing
+
+
+def test_importing_the_package_imports_nothing_slow():
+    look = f"import sys, ipyjobs; print(*sorted(set({LAZY}) & sys.modules.keys()))"
+
+    found = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+
+    assert found.stdout.split() == []
