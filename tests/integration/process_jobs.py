@@ -178,9 +178,7 @@ def die(number: int = signal.SIGKILL) -> None:
 def family() -> NoReturn:
     """Start descendants of every stubborn kind, print their pids, and go on for ever."""
     ignore = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; print(1, flush=True); "
-    child = subprocess.Popen(
-        [sys.executable, "-c", ignore + "time.sleep(600)"], stdout=subprocess.PIPE
-    )
+    child = subprocess.Popen([sys.executable, "-c", ignore + "time.sleep(600)"], stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
     read, write = os.pipe()

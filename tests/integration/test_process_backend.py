@@ -238,7 +238,7 @@ class Odd(Exception):
 
 def fail() -> None:
     try:
-        1 / 0  # noqa: B018
+        1 / 0
     except ZeroDivisionError as error:
         raise Odd(7, where="home") from error
 
@@ -409,7 +409,7 @@ async def test_a_closed_backend_can_be_opened_again(backend: ProcessBackend) -> 
 
 
 def guard_of(backend: ProcessBackend) -> psutil.Process:
-    return psutil.Process(backend._host.pid)  # type: ignore[union-attr]  # pyright: ignore
+    return psutil.Process(backend._host.pid)  # type: ignore[union-attr]  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_killed_guard_fails_its_jobs_leaves_nothing_and_is_replaced(guarded: ProcessBackend) -> None:
@@ -432,7 +432,7 @@ async def test_a_killed_zygote_harms_no_job_and_is_replaced(guarded: ProcessBack
     await heard.begun.wait()
     await run(guarded, echo).value()
     zygote = next(each for each in guard_of(guarded).children() if each.pid == os.getsid(each.pid) and each.pid not in {
-        worker.pid for worker in guarded._workers.values()  # pyright: ignore
+        worker.pid for worker in guarded._workers.values()  # pyright: ignore[reportPrivateUsage]
     })  # fmt: skip
 
     zygote.kill()
@@ -514,8 +514,8 @@ def long_text() -> str:
 
 def answered(backend: ProcessBackend, worker: int) -> bool:
     """Whether the worker has begun the call it was given, and is asleep again."""
-    found = next(each for each in backend._workers.values() if each.pid == worker)  # pyright: ignore
-    marks = backend._host.marks  # type: ignore[union-attr]  # pyright: ignore
+    found = next(each for each in backend._workers.values() if each.pid == worker)  # pyright: ignore[reportPrivateUsage]
+    marks = backend._host.marks  # type: ignore[union-attr]  # pyright: ignore[reportPrivateUsage]
     begun = int.from_bytes(marks[found.slot * 8 : found.slot * 8 + 8], "little") == found.work.number
     return begun and psutil.Process(worker).status() == psutil.STATUS_SLEEPING
 
@@ -612,13 +612,13 @@ async def test_the_stop_button_harms_no_worker() -> None:
 
 async def test_a_forked_child_of_the_kernel_holds_none_of_its_lines(guarded: ProcessBackend) -> None:
     await run(guarded, echo).value()
-    mine = set(os.listdir("/proc/self/fd"))
+    mine = [each for each in Path("/proc/self/fd").iterdir() if each.exists()]
     read, write = os.pipe()
 
     child = os.fork()
     if child == 0:
-        links = [os.readlink(f"/proc/self/fd/{each}") for each in mine if os.path.exists(f"/proc/self/fd/{each}")]
-        os.write(write, b"%d" % sum("socket:" in each for each in links))
+        sockets = sum("socket:" in str(each.readlink()) for each in mine if each.exists())
+        os.write(write, b"%d" % sockets)
         os._exit(0)
     os.waitpid(child, 0)
 

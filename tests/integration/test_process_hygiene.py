@@ -30,7 +30,7 @@ async def backend() -> AsyncIterator[ProcessBackend]:
 
 
 def surroundings() -> tuple[str, str | None, list[str]]:
-    return os.getcwd(), os.environ.get("IPYJOBS_TEST"), list(sys.path)
+    return str(Path.cwd()), os.environ.get("IPYJOBS_TEST"), list(sys.path)
 
 
 async def test_a_worker_is_reused_when_a_job_ends_well(backend: ProcessBackend) -> None:
@@ -40,7 +40,7 @@ async def test_a_worker_is_reused_when_a_job_ends_well(backend: ProcessBackend) 
 async def test_a_job_starts_in_the_present_folder_environment_and_search_path(
     backend: ProcessBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert (await run(backend, surroundings).value()) == (os.getcwd(), None, sys.path)
+    assert (await run(backend, surroundings).value()) == (str(Path.cwd()), None, sys.path)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IPYJOBS_TEST", "é=1")
@@ -101,7 +101,7 @@ def draws() -> tuple[float, float]:
 
     import numpy as np
 
-    return random.random(), np.random.random()
+    return random.random(), np.random.random()  # noqa: NPY002  (the old generator is the one that is shared)
 
 
 async def test_workers_draw_different_random_numbers_although_they_are_copies() -> None:
@@ -120,7 +120,7 @@ def seed() -> int:
     import numpy as np
 
     random.seed(1)
-    np.random.seed(1)
+    np.random.seed(1)  # noqa: NPY002  (likewise)
     return os.getpid()
 
 

@@ -29,8 +29,9 @@ REPORT_S = 0.09
 """At most one report in this time; tqdm draws every 0.1 s."""
 
 
-def main(setup: dict[str, Any], channel: int, out: int, err: int, mark_file: int, slot: int, kernel: int) -> None:
-    """Be a worker that was started by itself, not made by a zygote; the arguments are descriptors, slot and engine."""
+def main(setup: dict[str, Any], *numbers: int) -> None:
+    """Be a worker that was started by itself, not made by a zygote; the numbers are descriptors, slot and engine."""
+    channel, out, err, mark_file, slot, kernel = numbers
     os.close(int(sys.argv[1]))
     sys.argv[:] = [""]
     marks = mmap.mmap(mark_file, 0)
