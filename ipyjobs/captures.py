@@ -32,6 +32,7 @@ class CaptureWarning(UserWarning):
 
 
 def warn_of_captures(function: Callable[..., Any], size_bytes: int, dump: Dump) -> None:
+    """Name in one warning what a function takes along and probably should not."""
     captured = [each for each in _captured(function) if not isinstance(each[2], (ModuleType, type))]
     found = [
         f"{kind} {name!r}, whose name says it is a secret"
@@ -107,7 +108,7 @@ def argument_error(
 
 
 def not_picklable(what: str, value: object, error: Exception, dump: Dump, way_out: str = WAY_OUT) -> NotPicklable:
-    """Name the innermost thing that cannot be pickled, and how one gets there from `value`."""
+    """The error that names the innermost thing that cannot be pickled, and how one gets there from `value`."""
     steps: list[str] = []
     seen = {id(value)}
     at = value
@@ -167,6 +168,7 @@ def _short(value: object) -> str:
 
 
 def text_of(error: BaseException) -> str:
+    """What the exception says, unless it cannot even say that."""
     try:
         return str(error)
     except Exception:  # the user's own __str__

@@ -97,8 +97,8 @@ class Failure:
             io.BytesIO(data)
         ).load():
             made = None if shape is None else Shape(*shape)
-            frames = tuple(Frame(*each) for each in frames)
-            chain.append(Captured(type_, message, notes, frames, suppress, cause, context, members, made))
+            places = tuple(Frame(*each) for each in frames)
+            chain.append(Captured(type_, message, notes, places, suppress, cause, context, members, made))
         return cls(chain)
 
     def to_bytes(self) -> bytes:

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import cloudpickle
 
-from ipyjobs.captures import CaptureWarning as CaptureWarning
 from ipyjobs.captures import argument_error, not_picklable, text_of, warn_of_captures
 from ipyjobs.errors import ResultUnreadable
 

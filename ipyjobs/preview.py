@@ -22,7 +22,16 @@ class Preview:
     """At most 64 KiB."""
 
 
-_repr = reprlib.Repr()
+class _Repr(reprlib.Repr):
+    """Reads no more of bytes than it shows; the standard one writes out all of a gigabyte first."""
+
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return repr(value[: self.maxstring]) + ("…" if len(value) > self.maxstring else "")
+
+    repr_bytearray = repr_bytes
+
+
+_repr = _Repr()
 _repr.maxlevel, _repr.maxlist, _repr.maxtuple, _repr.maxdict, _repr.maxset = 3, 8, 8, 8, 8
 _repr.maxstring = _repr.maxother = _repr.maxlong = SHORT
 

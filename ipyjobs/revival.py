@@ -110,7 +110,8 @@ def _level(place: Place) -> TracebackType:
         exec(code, {"__raised__": _Raised, "__name__": place.module, "__file__": place.file})
     except _Raised:
         level = sys.exc_info()[2]
-        assert level is not None and level.tb_next is not None
+        assert level is not None
+        assert level.tb_next is not None
         return level.tb_next
     raise AssertionError("unreachable")
 

@@ -133,8 +133,11 @@ class Holder:
         self.part = part
 
 
-def taking_lock() -> None:
-    LOCK.acquire()
+def capturing(con: object) -> Any:
+    def f() -> object:
+        return con
+
+    return f
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def taking_lock() -> None:
         (add, ([0, {"a": LOCK}],), r"argument 'x' \(a _thread.lock inside item 1, dict key 'a'\)"),
         (add, (Holder(LOCK),), r"argument 'x' \(a _thread.lock inside attribute 'part'\)"),
         (math.hypot, (LOCK,), r"argument 1 \(_thread.lock\)"),
-        ((lambda con: lambda: con)(LOCK), (), r"the function's captured variable 'con' \(_thread.lock\)"),
+        (capturing(LOCK), (), r"the function's captured variable 'con' \(_thread.lock\)"),
         (functools.partial(add, LOCK), (), r"the function \(a _thread.lock inside partial's arguments"),
     ],
 )
@@ -172,8 +175,7 @@ def test_a_secret_and_a_heavy_value_taken_along_are_named_in_one_warning_for_eac
     shared: dict[Any, Any] = {}
 
     with pytest.warns(CaptureWarning, match="'API_KEY'.*'data' of 11 MB") as caught:
-        pack(scope["f"], (1,), {}, shared)
-        pack(scope["f"], (2,), {}, shared)
+        [pack(scope["f"], (each,), {}, shared) for each in (1, 2)]
 
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -191,7 +193,7 @@ def test_loading_leaves_the_classes_alone_that_are_already_here() -> None:
     scope = of_main("bias = 1\nclass Point:\n    def move(self): return bias")
     point = scope["Point"]
     before = dict(vars(point))
-    make = pack(lambda: point(), (), {}, {})
+    make = pack(point, (), {}, {})
     # The worker: it makes the class anew, and returns an instance by value.
     code = (
         "import cloudpickle, pickle, sys\n"

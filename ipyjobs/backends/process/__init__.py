@@ -203,8 +203,8 @@ class ProcessBackend(Backend):
             around = (self._environ, self._cwd, self._path)
         if not worker.used:
             worker.used, worker.imports = True, self._imports
-        # A small call to an idle worker is as good as begun. Else the worker says so, 10 µs more.
-        acknowledge = worker.has_files or sum(map(len, parts)) > wire.PART_BYTES
+        # A small call to an idle worker is as good as begun; that a worker says so takes 20 µs.
+        acknowledge = sum(map(len, parts)) > wire.PART_BYTES
         work.number, work.worker, worker.work = next(self._numbers), worker, work
         head = (work.number, call.job_id, call.name, call.attempt, work.fresh, acknowledge, around, sizes)
         worker.line.send(wire.frame(wire.CALL, head, *parts))
@@ -245,7 +245,7 @@ class ProcessBackend(Backend):
         elif kind == wire.STARTED:
             self._started(work)
         elif kind == wire.STALE:
-            # A new worker will import what the file says now; it is not the job's business.
+            # Nothing of the job has run. A new worker will import what the file says now.
             worker.retiring, worker.work, work.worker = True, None, None
             self._waiting.appendleft(work)
             self._balance()
@@ -276,8 +276,9 @@ class ProcessBackend(Backend):
 
     def _rest(self, worker: _Worker) -> None:
         """A worker has nothing to do: give it the next job, keep it, or let it go."""
-        if self._closing or (worker.used and worker.imports != self._imports):
+        if self._closing or ((worker.used or self._preload) and worker.imports != self._imports):
             self._retire(worker)
+            self._balance()
             return
         for work in self._waiting:
             if not (work.fresh and worker.used):
@@ -311,7 +312,7 @@ class ProcessBackend(Backend):
             self._spawn(self._host)
 
     def _spawn(self, host: Host) -> None:
-        worker = _Worker(next(self._numbers), self._slots.pop())
+        worker = _Worker(next(self._numbers), self._slots.pop(), imports=self._imports)
         worker.line = Line(
             self._loop,
             lambda kind, head, body: self._heard(worker, kind, head, body),
@@ -325,9 +326,9 @@ class ProcessBackend(Backend):
 
     def worker_dead(self, number: int, status: int) -> None:
         """A worker and all that descended from it are gone."""
-        worker = self._workers.pop(number, None)
-        if worker is None or self._host is None:
+        if self._host is None or number not in self._workers:
             return
+        worker = self._workers.pop(number)
         if worker.pid == 0:
             self._failed_starts += 1
         self._bury(self._host, worker, status)

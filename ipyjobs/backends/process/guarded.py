@@ -216,8 +216,8 @@ class GuardHost:
                 await asyncio.wait_for(self._gone.wait(), CLOSE_S)
             except TimeoutError:
                 linux.send(self.pid, signal.SIGKILL)
-                with suppress(ChildProcessError):
-                    os.waitpid(self.pid, 0)
+                with suppress(ChildProcessError):  # it is dying by SIGKILL: a millisecond
+                    os.waitpid(self.pid, 0)  # noqa: ASYNC222
             for pid in linux.marked(self._token):
                 linux.send(pid, signal.SIGKILL)
         self._drop()

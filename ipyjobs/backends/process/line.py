@@ -65,18 +65,19 @@ class Line:
 
     def send(self, buffers: list[Any]) -> None:
         """Send a frame, now or as fast as the worker reads."""
-        first = buffers[0]
-        if len(buffers) == 1 and not self._unsent:
+        if not self._unsent:
             try:
-                sent = self._socket.send(first)
+                sent = self._socket.send(buffers[0])
             except BlockingIOError:
                 sent = 0
             except OSError:
                 return  # it is gone; the guard will say so
-            if sent == len(first):
+            if sent < len(buffers[0]):
+                buffers[0] = memoryview(buffers[0])[sent:]
+            else:
+                del buffers[0]
+            if not buffers:
                 return
-            buffers = [memoryview(first)[sent:]]
-        if not self._unsent:
             self._loop.add_writer(self._number, self._writable)
         self._unsent.extend(memoryview(each).cast("B") for each in buffers if len(each))
 

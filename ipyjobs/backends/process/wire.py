@@ -85,7 +85,7 @@ def setup_of_this_process(preload: tuple[str, ...]) -> dict[str, Any]:
 
 def environ() -> dict[bytes, bytes]:
     """The live environment as bytes; copying or comparing it costs a hundredth of what `os.environ` does."""
-    return os.environ._data  # type: ignore[attr-defined,no-any-return]  # pyright: ignore
+    return os.environ._data  # type: ignore[attr-defined,no-any-return]  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue, reportUnknownVariableType]
 
 
 def cwd() -> str:

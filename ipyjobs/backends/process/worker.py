@@ -29,8 +29,9 @@ REPORT_S = 0.09
 """At most one report in this time; tqdm draws every 0.1 s."""
 
 
-def main(setup: dict[str, Any], channel: int, out: int, err: int, mark_file: int, slot: int, kernel: int) -> None:
-    """Be a worker that was started by itself, not made by a zygote; the arguments are descriptors, slot and engine."""
+def main(setup: dict[str, Any], *numbers: int) -> None:
+    """Be a worker that was started by itself, not made by a zygote; the numbers are descriptors, slot and engine."""
+    channel, out, err, mark_file, slot, kernel = numbers
     os.close(int(sys.argv[1]))
     sys.argv[:] = [""]
     marks = mmap.mmap(mark_file, 0)
@@ -63,6 +64,7 @@ class Worker:
         progress.hook_tqdm()
         reseed()
         self._hygiene = Hygiene()
+        self._buffer = memoryview(bytearray(65536))
         self._call_number = 0
         self._reported = 0.0
         self._late: _Late | None = None
@@ -129,26 +131,24 @@ class Worker:
     def _receive(self) -> tuple[tuple[Any, ...], memoryview] | None:
         channel = self._channel
         assert channel is not None
-        data = channel.recv(65536)
-        while 0 < len(data) < wire.HEADER.size:
-            data += channel.recv(65536)
-        if not data:
-            return None
-        _, head_size, body_size = wire.HEADER.unpack_from(data)
-        size = wire.HEADER.size + head_size + body_size
-        view = memoryview(data)
-        if len(data) < size:
-            whole = memoryview(bytearray(size))
-            whole[: len(data)] = data
-            at = len(data)
-            while at < size:
-                count = channel.recv_into(whole[at:])
-                if count == 0:
-                    return None
-                at += count
-            view = whole
+        # One buffer for all calls: asking for a new one each time costs a system call or two at the end of the heap.
+        view, at = self._buffer, 0
+        size = wire.HEADER.size
+        head_size = 0
+        while at < size:
+            count = channel.recv_into(view[at:])
+            if count == 0:
+                return None
+            at += count
+            if not head_size and at >= wire.HEADER.size:
+                _, head_size, body_size = wire.HEADER.unpack_from(view)
+                size += head_size + body_size
+                if size > len(view):
+                    whole = memoryview(bytearray(size))
+                    whole[:at] = view[:at]
+                    view = whole
         body = wire.HEADER.size + head_size
-        return marshal.loads(view[wire.HEADER.size : body]), view[body:]
+        return marshal.loads(view[wire.HEADER.size : body]), view[body:size]
 
     def _send(self, kind: int, head: Any, data: bytes = b"") -> None:
         with self._lock:
