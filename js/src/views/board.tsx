@@ -26,7 +26,7 @@ import { followTheme } from "../theme.ts";
 import { CopyButton } from "./copy.tsx";
 import { DetailPanel } from "./detail.tsx";
 import { Footer } from "./footer.tsx";
-import { Header, KernelLine } from "./header.tsx";
+import { Header } from "./header.tsx";
 import { Help } from "./help.tsx";
 import { Table } from "./table.tsx";
 import { Toolbar } from "./toolbar.tsx";
@@ -61,9 +61,6 @@ export function Dashboard({ desk }: { desk: Desk }) {
 export function Card({ desk, id }: { desk: Desk; id: string }) {
   return (
     <Root desk={desk} name="card">
-      <div class="ij-card-line">
-        <KernelLine store={desk.store} />
-      </div>
       <Banner store={desk.store} />
       <DetailPanel desk={desk} id={id} card />
     </Root>
@@ -83,6 +80,7 @@ function Root({ desk, name, children }: { desk: Desk; name: string; children: Co
       ref={root}
       class={`ipyjobs ij-${name}`}
       data-testid={name}
+      data-connection={desk.store.connection.value.state}
       data-lm-suppress-shortcuts="true"
       role="region"
       aria-label={name === "card" ? "Job" : "Jobs"}
@@ -102,7 +100,7 @@ function Banner({ store }: { store: Store }) {
   if (connection.state === "gone")
     return (
       <div class="ij-banner ij-bad" data-testid="banner" role="alert">
-        <b>Disconnected:</b> {connection.why}. {known ? "What is shown was the last that is known; " : ""}re-run this cell.
+        <b>Disconnected:</b> {connection.why}. {known ? "What is shown is the last that was known; " : ""}re-run this cell.
       </div>
     );
   if (connection.state === "late")
