@@ -55,6 +55,8 @@ class Dashboard(anywidget.AnyWidget):
         Another feed than `ipyjobs.feed.Feed`, in tests.
     """
 
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = traitlets.Unicode().tag(sync=True)
     job_id = traitlets.Unicode("", read_only=True).tag(sync=True)
     """The one job to show; empty for all."""
 
@@ -86,8 +88,9 @@ class Dashboard(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         base: Any = super()
-        shown: Any = base._repr_mimebundle_(**kwargs)
-        data, metadata = shown if isinstance(shown, tuple) else (shown or {}, {})
+        data: dict[str, Any]
+        metadata: dict[str, Any]
+        data, metadata = base._repr_mimebundle_(**kwargs)
         jobs = () if self._feed is None else self._feed.records()
         return {**data, "text/html": as_html(jobs), "text/plain": as_text(jobs)}, metadata
 

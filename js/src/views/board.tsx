@@ -21,6 +21,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import type { Desk } from "../desk.ts";
 import { pressed } from "../keys.ts";
+import { keepKeys } from "../shortcuts.ts";
 import type { Store } from "../store.ts";
 import { followTheme } from "../theme.ts";
 import { CopyButton } from "./copy.tsx";
@@ -69,11 +70,14 @@ export function Card({ desk, id }: { desk: Desk; id: string }) {
 
 function Root({ desk, name, children }: { desk: Desk; name: string; children: ComponentChildren }) {
   const root = useRef<HTMLDivElement>(null);
-  useEffect(() => (root.current ? followTheme(root.current) : undefined), []);
+  useEffect(() => {
+    if (!root.current) return undefined;
+    const stops = [followTheme(root.current), keepKeys(root.current)];
+    return () => stops.forEach((stop) => stop());
+  }, []);
   const keys = (event: KeyboardEvent) => {
-    if (!root.current || !pressed(event, desk, root.current)) return;
-    event.preventDefault();
-    event.stopPropagation();
+    if (root.current && pressed(event, desk, root.current)) event.preventDefault();
+    if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
   };
   return (
     <div
