@@ -1294,8 +1294,8 @@ async def test_a_local_job_may_block_for_a_thread_job(threaded: Engine) -> None:
 async def test_an_interrupt_stops_the_waiting_and_not_the_job(threaded: Engine, gate: Gate) -> None:
     job = threaded.submit(ThreadJob(gate.wait))
     await gate.came()
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:
         with pytest.raises(KeyboardInterrupt):
             threaded.wait()
