@@ -31,6 +31,8 @@ class Run:
     def __init__(self) -> None:
         self.mark = secrets.token_hex(8)
         self.env = {**environment(), "IPYJOBS_CHECK": self.mark}
+        if not sys.stdout.isatty():
+            self.env["NO_COLOR"] = "1"
         self.give_up_at = time.monotonic() + TOGETHER_S
 
     def status(self, command: list[str], cwd: Path = ROOT) -> int:
@@ -61,7 +63,7 @@ class Run:
 def stages(here: Run) -> dict[str, Callable[[], Count]]:
     ruff, python = str(BIN / "ruff"), str(BIN / "python")
     found = {
-        "ruff": lambda: here.one([ruff, "check", "."], [ruff, "format", "--check", "."]),
+        "ruff": lambda: here.one([ruff, "check", "--output-format=concise", "."], [ruff, "format", "--check", "."]),
         "pyright": lambda: here.one([str(BIN / "pyright"), "--pythonpath", python]),
         "tsc": lambda: here.one(["npm", "run", "--silent", "check"], cwd=install.JS),
         "vitest": here.vitest,
