@@ -33,6 +33,14 @@ class Run:
         self.env = {**environment(), "IPYJOBS_CHECK": self.mark}
         if not sys.stdout.isatty():
             self.env["NO_COLOR"] = "1"
+        self.no_chromium = ""
+
+    def find_chromium(self) -> None:
+        """Find Chromium, or install it; if it can't be had, the stage that needs it says so and fails."""
+        try:
+            self.env["IPYJOBS_CHROMIUM"] = install.chromium()
+        except Trouble as trouble:
+            self.no_chromium = str(trouble)
         self.give_up_at = time.monotonic() + TOGETHER_S
 
     def status(self, command: list[str], cwd: Path = ROOT) -> int:
@@ -99,10 +107,8 @@ def _demo(here: Run) -> Count:
 
 
 def _browser(here: Run) -> Count:
-    try:
-        here.env["IPYJOBS_CHROMIUM"] = install.chromium()
-    except Trouble as trouble:
-        print(f"ipyjobs: {trouble}", flush=True)
+    if here.no_chromium:
+        print(f"ipyjobs: {here.no_chromium}", flush=True)
         return Count(failed=1)
     return here.pytest(LAST, f"tests/{LAST}")
 
@@ -137,6 +143,8 @@ def main() -> int:
     wanted = [name for argument in sys.argv[1:] for name in argument.replace(",", " ").split()]
     if unknown := [name for name in wanted if name not in todo]:
         raise Trouble(f"no stage is called {unknown[0]!r}; there are {', '.join(todo)}")
+    if LAST in (wanted or todo):
+        here.find_chromium()
     total, lines = Count(), []
     for name in wanted or todo:
         start = time.monotonic()
