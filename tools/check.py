@@ -20,6 +20,7 @@ from workplace import BIN, NOTEBOOK, ROOT, WORK, Trouble, environment, run, told
 REPORTS = WORK / "reports"
 TOGETHER_S = 80 * 60  # all stages; a hanging test run shall still end with a closing line
 STAGE_S = 15 * 60
+LEAVING_S = 3.0  # what is on its way out when a stage ends has this long
 # Folders of tests/ in the order in which they say most per second; one that is not named here comes before the last.
 FOLDERS = ["unit", "contracts", "integration", "kernel"]
 LAST = "browser"
@@ -115,7 +116,10 @@ def _browser(here: Run) -> Count:
 
 def _left_running(here: Run) -> Count:
     """Count each process that a stage left behind as a failure, and end it."""
-    found = residue.processes(f"IPYJOBS_CHECK={here.mark}")
+    mark = f"IPYJOBS_CHECK={here.mark}"
+    give_up_at = time.monotonic() + LEAVING_S
+    while (found := residue.processes(mark)) and time.monotonic() < give_up_at:
+        time.sleep(0.1)  # no event tells of the end of a stranger's process
     for pid, command in found.items():
         print(f"left running: {pid} {command}", flush=True)
         residue.kill(pid)
