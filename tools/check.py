@@ -30,6 +30,7 @@ class Run:
     """One run of the checks: its environment, its time, and what came of each stage."""
 
     def __init__(self) -> None:
+        self.give_up_at = time.monotonic() + TOGETHER_S
         self.mark = secrets.token_hex(8)
         self.env = {**environment(), "IPYJOBS_CHECK": self.mark}
         if not sys.stdout.isatty():
@@ -42,7 +43,6 @@ class Run:
             self.env["IPYJOBS_CHROMIUM"] = install.chromium()
         except Trouble as trouble:
             self.no_chromium = str(trouble)
-        self.give_up_at = time.monotonic() + TOGETHER_S
 
     def status(self, command: list[str], cwd: Path = ROOT) -> int:
         left_s = max(1.0, self.give_up_at - time.monotonic())
