@@ -245,7 +245,7 @@ class Engine:
         """
         self._check_engine(jobs)
         home = self._here()
-        home.call(self.flow.cancel, jobs)
+        home.call(self.flow.stopping.cancel, jobs)
         return Act(lambda: self.until_ended(jobs))
 
     def cancel_all(self) -> Act:
@@ -474,7 +474,7 @@ class Engine:
         home.call(self.flow.open, home)
 
     async def _close(self, home: Home) -> None:
-        await self.flow.close(GRACE_S)
+        await self.flow.stopping.close(GRACE_S)
         if self._home is home:
             self._home = None
 

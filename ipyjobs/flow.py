@@ -26,6 +26,7 @@ from ipyjobs.preview import Preview
 from ipyjobs.running import Running
 from ipyjobs.scheduling import Line, Scheduler
 from ipyjobs.status import TRANSITIONS, Reason, Status, Verb, WaitingFor, step
+from ipyjobs.stopping import Stopping
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
@@ -44,6 +45,7 @@ class Flow:
         """All jobs by id, in order of submission."""
         self.by_status: dict[Status, dict[str, Job]] = {status: {} for status in Status}
         self.backends: dict[str, Backend] = {}
+        self.opened: set[str] = set()
         self.listeners: list[Callable[[Job], None]] = []
         """Called on the engine's loop with each job that has changed."""
         self.running: dict[str, Running] = {}
@@ -51,20 +53,27 @@ class Flow:
         self._dependents: dict[str, list[Job]] = {}
         self._numbers = itertools.count(1)
         self._events = itertools.count(1)
-        self._home: Home | None = None
+        self.home: Home | None = None
         self._pump_due = False
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self._asking = Asking(self)
+        self.stopping = Stopping(self)
         self.became_ready: list[Job] = []
         self.closing = False
 
     def open(self, home: Home) -> None:
         """Begin to live on `home`'s loop."""
-        self._home = home
+        self.home = home
         self.closing = False
-        for backend in self.backends.values():
-            backend.open(home.loop)
+        self.opened.clear()
+        for name, backend in self.backends.items():
+            if home.has_thread or not backend.costly:
+                self._open(name)
         self.pump_soon()
+
+    def _open(self, name: str) -> None:
+        self.opened.add(name)
+        self.backends[name].open(self.loop)
 
     # -- into the engine
 
@@ -89,6 +98,8 @@ class Flow:
                 job._opaque = not is_ours(job.condition)
                 for each in job._upstream:
                     self._dependents.setdefault(each, []).append(job)
+            if job._trait_values["backend"] not in self.opened:
+                self._open(job._trait_values["backend"])
             self._move(job, Verb.SUBMIT, number=next(self._numbers), submitted_at=now, origin=origin)
         for job in again:
             self._anew(job)
@@ -167,7 +178,7 @@ class Flow:
             upstream = self.jobs.get(each)
             if upstream is not None and upstream.status in (Status.FAILED, Status.CANCELLED):
                 self.scheduler.remove(job.id)
-                self._end(
+                self.end(
                     job, Verb.CANCEL, Reason.UPSTREAM, f"needs the result of {upstream.name!r}, which {_was(upstream)}"
                 )
                 return True
@@ -177,14 +188,14 @@ class Flow:
 
     def pump_soon(self) -> None:
         """Look soon who may start."""
-        if not self._pump_due and self._home is not None:
+        if not self._pump_due and self.home is not None:
             self._pump_due = True
             self.loop.call_soon(self.pump)
 
     def pump(self) -> None:
         """Ask what is due, start who may, and set the timer for the next look."""
         self._pump_due = False
-        if self._home is None or self.closing:
+        if self.home is None or self.closing:
             return
         now = time.monotonic()
         while due := self.scheduler.due(now):
@@ -200,12 +211,12 @@ class Flow:
                 if values["waiting_for"] is not WaitingFor.SLOT and self.scheduler.waits_for_slot(values["id"]):
                     job._set({"waiting_for": WaitingFor.SLOT})
                     self.touch(job)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         at = self.scheduler.next_at()
         if at is not None:
-            self._timer = self.loop.call_later(max(0.0, at - now), self.pump)
+            self.timer = self.loop.call_later(max(0.0, at - now), self.pump)
 
     def _begin(self, job: Job) -> None:
         upstream: dict[str, Payload] = {}
@@ -238,7 +249,7 @@ class Flow:
         running.attempt.started_at = now = time.time()
         self._move(job, Verb.START, started_at=now, waiting_for=None)
         if job.timeout is not None:
-            running.alarm = self.loop.call_later(job.timeout, self._timed_out, running)
+            running.alarm = self.loop.call_later(job.timeout, self.stopping.timed_out, running)
 
     # -- ends
 
@@ -269,24 +280,24 @@ class Flow:
             self._parted_over(running)
         elif running.why is Reason.TIMEOUT:
             attempt.outcome = "timeout"
-            self._tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
+            self.tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
         elif running.stopping:
             # Who asked for a stop gets one, even if the function was quicker.
-            self._end(job, Verb.CANCEL, running.why or Reason.USER)
+            self.end(job, Verb.CANCEL, running.why or Reason.USER)
         elif outcome == "done":
             if attempt.started_at is None:
                 attempt.started_at = attempt.ended_at
                 self.started(running)
             job._payload, job._preview = value, preview
             if job._trait_values["progress"] is None:
-                self._end(job, Verb.FINISH)
+                self.end(job, Verb.FINISH)
             else:
-                self._end(job, Verb.FINISH, progress=1.0)
+                self.end(job, Verb.FINISH, progress=1.0)
         elif outcome == "released":
             self._move(job, Verb.RELEASE, text=text, attempt=attempt.number - 1, started_at=None)
             self._enqueue(job)
         else:
-            self._tried(job, failure or Failure.died("the work was stopped from outside"), None)
+            self.tried(job, failure or Failure.died("the work was stopped from outside"), None)
         self.pump_soon()
 
     def _parted_over(self, running: Running) -> None:
@@ -298,7 +309,7 @@ class Flow:
         if job._held_back and job.status is Status.PENDING:
             self._enqueue(job)
 
-    def _tried(self, job: Job, failure: Failure, reason: Reason | None) -> None:
+    def tried(self, job: Job, failure: Failure, reason: Reason | None) -> None:
         """An attempt failed: try again if there is a retry left."""
         if job.status is Status.RUNNING and job.attempt <= job._retry.times and not self.closing:
             delay_s = job._retry.delay(job.attempt)
@@ -317,56 +328,12 @@ class Flow:
 
     def fail(self, job: Job, failure: Failure, verb: Verb, reason: Reason | None) -> None:
         job._failure = failure
-        self._end(job, verb, reason, failure.summary, error=failure.summary)
+        self.end(job, verb, reason, failure.summary, error=failure.summary)
         self.engine.report_failure(job, failure)
-
-    def _timed_out(self, running: Running) -> None:
-        job = running.job
-        if running.over or running.parted or running.stopping:
-            return
-        running.stopping, running.why = True, Reason.TIMEOUT
-        if not self.backends[job.backend].stop(running):
-            self._part(running, "timed out")
-            running.attempt.outcome = "timeout"
-            self._tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
-
-    def _part(self, running: Running, what: str) -> None:
-        """The job goes on without an attempt that can't be stopped; its work keeps its slot until it returns."""
-        running.parted = True
-        if running.attempt.started_at is None:
-            return
-        kind = "thread" if running.job.backend == "thread" else "function"
-        running.job._set({"note": f"{what}, {kind} still running"})
-
-    def cancel(self, jobs: Sequence[Job], reason: Reason = Reason.USER) -> int:
-        """Stop jobs; how many there were to stop."""
-        count = 0
-        for job in jobs:
-            count += self._cancel(job, reason)
-        self.pump_soon()
-        return count
-
-    def _cancel(self, job: Job, reason: Reason) -> bool:
-        if job.ended:
-            return False
-        running = self.running.get(job.id)
-        if running is None or running.parted:
-            self.scheduler.remove(job.id)
-            self._end(job, Verb.CANCEL, reason)
-            return True
-        if running.stopping:
-            return False
-        running.stopping, running.why = True, reason
-        job._set({"cancel_requested": True})
-        self.touch(job)
-        if not self.backends[job.backend].stop(running) and not running.over:
-            self._part(running, "cancelled")
-            self._end(job, Verb.CANCEL, reason)
-        return True
 
     def remove(self, jobs: Sequence[Job]) -> None:
         """Cancel jobs and forget them."""
-        self.cancel(jobs)
+        self.stopping.cancel(jobs)
         for job in jobs:
             if self.jobs.pop(job.id, None) is not None:
                 del self.by_status[job.status][job.id]
@@ -379,7 +346,7 @@ class Flow:
                     if dependent.status is Status.PENDING and dependent.id not in self.running:
                         self.scheduler.remove(dependent.id)
                         why = f"needs the result of {job.name!r}, which was removed"
-                        self._end(dependent, Verb.CANCEL, Reason.UPSTREAM, why)
+                        self.end(dependent, Verb.CANCEL, Reason.UPSTREAM, why)
                 for listener in self.listeners:
                     listener(job)
 
@@ -408,7 +375,7 @@ class Flow:
         if self.listeners or job._onlookers:
             self.touch(job)
 
-    def _end(self, job: Job, verb: Verb, reason: Reason | None = None, text: str = "", **changes: Any) -> None:
+    def end(self, job: Job, verb: Verb, reason: Reason | None = None, text: str = "", **changes: Any) -> None:
         """Move a job to its end, and tell everybody who waits for that."""
         job_id = job._trait_values["id"]
         self._asking.forget(job_id)
@@ -449,32 +416,6 @@ class Flow:
         if self.engine.setting.echo:
             self.engine.echo(data, error)
 
-    # -- the end
-
-    async def close(self, grace_s: float) -> None:
-        """Stop all jobs and end the backends; what doesn't end within `grace_s` seconds is left, and said to be."""
-        self.closing = True
-        if self._timer is not None:
-            self._timer.cancel()
-        until = time.monotonic() + grace_s
-        self.cancel(
-            [*self.by_status[Status.PENDING].values(), *self.by_status[Status.RUNNING].values()], Reason.SHUTDOWN
-        )
-        closing = [asyncio.ensure_future(each.close()) for each in self.backends.values()]
-        await asyncio.wait(closing, timeout=grace_s)
-        while any(not each.parted for each in self.running.values()) and time.monotonic() < until:
-            await asyncio.sleep(0.005)
-        for running in list(self.running.values()):
-            if not running.parted:
-                self._part(running, "cancelled")
-                self._end(running.job, Verb.CANCEL, Reason.SHUTDOWN, "its work did not end in time")
-            running.over = True
-            self.scheduler.release(running.job.id)
-        self.running.clear()
-        for each in closing:
-            each.cancel()
-        self._home = None
-
     @property
     def active(self) -> list[Job]:
         """The jobs that have not ended, in order of submission."""
@@ -483,18 +424,18 @@ class Flow:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        assert self._home is not None
-        return self._home.loop
+        assert self.home is not None
+        return self.home.loop
 
     @property
     def inbox(self) -> Mailbox:
-        assert self._home is not None
-        return self._home.inbox
+        assert self.home is not None
+        return self.home.inbox
 
     @property
     def outbox(self) -> Mailbox:
-        assert self._home is not None
-        return self._home.outbox
+        assert self.home is not None
+        return self.home.outbox
 
 
 def _was(job: Job) -> str:

@@ -19,7 +19,7 @@ ROWS = [
     {"task"},
     {"engine"},
     {"engines", "preparing"},
-    {"asking", "backends", "blocking", "callbacks", "flow", "hooks", "kinds", "running", "stores", "words"},
+    {"asking", "backends", "blocking", "callbacks", "flow", "hooks", "kinds", "running", "stopping", "stores", "words"},
     {"job", "jobs", "options", "traits", "waiting"},
     {
         "calling", "captures", "conditions", "context", "cycles", "events", "execution", "failure", "frozen", "home",

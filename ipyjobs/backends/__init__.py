@@ -20,6 +20,9 @@ class Backend:
     """
 
     name: ClassVar[str]
+    costly: ClassVar[bool] = False
+    """Whether `open` starts processes. Such a backend is opened with its first job, if the engine has no thread of its
+    own: an engine in a coroutine may come and go without ever being stopped."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit

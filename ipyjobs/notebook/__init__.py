@@ -126,7 +126,8 @@ def _announce(ipython: Any, engine: Engine, took_s: float) -> None:
 
 def _hooks_of(ipython: Any, engine: Engine) -> dict[str, Any]:
     def pre_run_cell(info: Any) -> None:
-        engine.busy = (time.time(), f"In[{ipython.execution_count}]")
+        # Not `execution_count`: IPython 9 has counted this cell already, IPython 8 has not.
+        engine.busy = (time.time(), f"In[{len(ipython.history_manager.input_hist_parsed)}]")
         engine.notebook_changed()
 
     def post_run_cell(result: Any) -> None:
@@ -136,7 +137,7 @@ def _hooks_of(ipython: Any, engine: Engine) -> dict[str, Any]:
             _say_what_goes_on(engine)
 
     # The cell that loads the extension is running already.
-    engine.busy = (time.time(), f"In[{ipython.execution_count}]")
+    engine.busy = (time.time(), f"In[{len(ipython.history_manager.input_hist_parsed) - 1}]")
     return {"pre_run_cell": pre_run_cell, "post_run_cell": post_run_cell}
 
 

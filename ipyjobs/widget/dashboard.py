@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,33 +37,47 @@ class Feed(Protocol):
 class FeedClass(Protocol):
     """How a feed is made."""
 
-    def __call__(self, engine: Any, send: Callable[[dict[str, Any]], None], *, focus: str | None = None) -> Feed:
+    def __call__(
+        self, engine: Any, send: Callable[[dict[str, Any]], None], *, focus: Collection[str] | None = None
+    ) -> Feed:
         """`send` takes messages that are plain JSON already, from the engine's thread."""
         ...
 
 
 class Dashboard(anywidget.AnyWidget):
-    """All jobs of an engine, live. What is shown is never part of the widget's state, so it is not saved as such.
+    """Jobs of an engine, live. What is shown is never part of the widget's state, so it is not saved as such.
 
     Parameters
     ----------
     engine
         Whose jobs to show.
+    focus
+        Ids of the jobs to show; None for all, also those that are yet to come.
     job_id
-        The one job to show; `None` for all.
+        The one job to show, without the table.
     feed_class
         Another feed than `ipyjobs.feed.Feed`, in tests.
     """
 
+    # Without these two, anywidget takes class attributes only, which would be read when this is imported.
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = traitlets.Unicode().tag(sync=True)
     job_id = traitlets.Unicode("", read_only=True).tag(sync=True)
     """The one job to show; empty for all."""
 
-    def __init__(self, engine: Any, *, job_id: str | None = None, feed_class: FeedClass | None = None) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        *,
+        focus: Collection[str] | None = None,
+        job_id: str | None = None,
+        feed_class: FeedClass | None = None,
+    ) -> None:
         self._feed: Feed | None = None
         if job_id:
             self.set_trait("job_id", job_id)
         super().__init__(_esm=_built("board.js"), _css=_built("board.css"))
-        self._feed = (feed_class or _feed_class())(engine, self._send_message, focus=job_id)
+        self._feed = (feed_class or _feed_class())(engine, self._send_message, focus=[job_id] if job_id else focus)
         self._feed.comm_subshell = _keep_subshell(self.comm)
         self.on_msg(self._received)
 

@@ -198,6 +198,7 @@ async def test_a_job_that_is_unknown_is_said_to_be(page: Page) -> None:
 
 async def test_what_a_job_waits_for_is_said_in_words(engine: Engine, page: Page, gate: Gate) -> None:
     first = engine.submit(ThreadJob(gate.wait, name="first"))
+    await first.wait_until_status("running", FUSE_S)
     second = engine.submit(ThreadJob(print, (first.future,), name="second"))
     third = engine.submit(ThreadJob(int, condition=AfterAnother("nobody"), name="third"))
     page.say("hello")

@@ -82,6 +82,7 @@ class ProcessBackend(Backend):
     """
 
     name: ClassVar[str] = "process"
+    costly: ClassVar[bool] = True
 
     def __init__(self, limit: int | None = None, *, preload: tuple[str, ...] = (), guarded: bool | None = None) -> None:
         super().__init__(linux.usable_cpus() if limit is None else limit)
