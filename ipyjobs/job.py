@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,12 +28,12 @@ from ipyjobs.output import JobLog
 from ipyjobs.pickling import FutureLike, Packed, Payload
 from ipyjobs.preview import Preview, in_short
 from ipyjobs.retry import NEVER, Retry
-from ipyjobs.schema import JobRecord
 from ipyjobs.status import Reason, Status
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Act, Engine
     from ipyjobs.execution import Attempt
+    from ipyjobs.schema import JobRecord
     from ipyjobs.waiting import Countdown
 
 _SEED = os.urandom(6).hex()
@@ -453,7 +454,8 @@ class Job(traitlets.HasTraits):
     def record(self) -> JobRecord:
         """The job as a page sees it."""
         values = self._trait_values
-        return JobRecord(*(values[name] if read is None else read(self) for name, read in _RECORD))
+        kind, columns = _record_columns()
+        return kind(*(values[name] if read is None else read(self) for name, read in columns))
 
     def _its_engine(self, verb: str) -> Engine:
         if self.engine is None:
@@ -540,13 +542,20 @@ def _waiting(job: Job) -> str:
     return "" if job.engine is None or job.status is not Status.PENDING else job.engine.waiting_text(job)
 
 
+@cache
+def _record_columns() -> tuple[type[JobRecord], list[tuple[str, Callable[[Job], Any] | None]]]:
+    """What a record is made of: its class, and for each field the function to compute it with, if it is no trait."""
+    from ipyjobs.schema import JobRecord  # a third of the time the package takes to load, and only pages need it
+
+    return JobRecord, [(name, _COMPUTED.get(name)) for name in JobRecord.__dataclass_fields__]
+
+
 _COMPUTED: dict[str, Callable[[Job], Any]] = {
     "waiting": _waiting,
     "arguments": lambda job: in_short(job._described),
     "result": lambda job: job._preview.short if job._preview is not None else "",
     "log_bytes": lambda job: job._log.size if job._log is not None else 0,
 }
-_RECORD = [(name, _COMPUTED.get(name)) for name in JobRecord.__dataclass_fields__]
 _DEFAULTS: dict[str, Any] = {
     name: trait.default_value for name, trait in Job.class_traits().items() if isinstance(trait, _Field)
 }
