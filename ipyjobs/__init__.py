@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ipyjobs.context import current_job as current_job
     from ipyjobs.context import report as report
     from ipyjobs.engine import Engine as Engine
-    from ipyjobs.engine import get_default_engine as get_default_engine
-    from ipyjobs.engine import set_default_engine as set_default_engine
+    from ipyjobs.engines import get_default_engine as get_default_engine
+    from ipyjobs.engines import set_default_engine as set_default_engine
     from ipyjobs.errors import CycleError as CycleError
     from ipyjobs.errors import DeadlockError as DeadlockError
     from ipyjobs.errors import EngineForked as EngineForked
@@ -88,18 +88,18 @@ _HOMES = {
     "__version__": "version",
     "const": "jobs",
     "current_job": "context",
-    "get_default_engine": "engine",
+    "get_default_engine": "engines",
     "logger": "log",
     "report": "context",
-    "set_default_engine": "engine",
+    "set_default_engine": "engines",
 }
 
-__all__ = [  # noqa: PLE0604 - the names are checked by a test
-    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError", "Engine",
-    "EngineForked", "EngineNotRunning", "EngineSetting", "IllegalMove", "InvalidOption", "InvalidStateError",
-    "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs",
-    "LocalJob", "NotPicklable", "ProcessJob", "Reason", "ResultUnreadable", "Retry", "Status", "ThreadJob", "WorkerDied",
-    "WorkersBroken", "__version__", "const", "current_job", "get_default_engine", "logger", "report",
+__all__ = [
+    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError",
+    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "IllegalMove", "InvalidOption", "InvalidStateError",
+    "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout",
+    "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "Reason", "ResultUnreadable", "Retry", "Status", "ThreadJob",
+    "WorkerDied", "WorkersBroken", "__version__", "const", "current_job", "get_default_engine", "logger", "report",
     "set_default_engine",
 ]  # fmt: skip
 

@@ -21,7 +21,8 @@ Dump = Callable[[object], int]
 """Pickles a value and returns the length of its pickle, or raises what is wrong with it."""
 
 _SECRET = re.compile(
-    r"(^|_)(pass(word|wd|phrase)?|pwd|secret|token|credentials?|api_?key|(access|private|secret)_?key)s?(_|$|\d)", re.I
+    r"(^|_)(pass(word|wd|phrase)?|pwd|secret|token|credentials?|api_?key|(access|private|secret)_?key)s?(_|$|\d)",
+    re.IGNORECASE,
 )
 _PACKAGE = os.path.dirname(__file__) + os.sep
 

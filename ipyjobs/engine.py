@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextvars
-import inspect
 import os
 import sys
 import threading
 import time
-import weakref
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -20,41 +17,33 @@ from ipyjobs.backends import Backend
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.backends.process import ProcessBackend
 from ipyjobs.backends.thread import ThreadBackend
-from ipyjobs.calling import replaced
-from ipyjobs.conditions import AfterOthers, AllSatisfied, job_ids
+from ipyjobs.blocking import block_until_ended
+from ipyjobs.engines import engines
 from ipyjobs.errors import (
-    DeadlockError, EngineForked, EngineNotRunning, InvalidOption, InvalidStateError, JobNotFoundError,
-)  # fmt: skip
+    EngineForked,
+    EngineNotRunning,
+    InvalidOption,
+    InvalidStateError,
+    JobNotFoundError,
+)
 from ipyjobs.failure import Failure
 from ipyjobs.flow import Flow
 from ipyjobs.home import Home
-from ipyjobs.job import Job, JobFuture
+from ipyjobs.job import Job
 from ipyjobs.jobs import AllJobs, Jobs
 from ipyjobs.log import logger
 from ipyjobs.mailbox import Mailbox
 from ipyjobs.output import JobLog
-from ipyjobs.preview import described
+from ipyjobs.preparing import prepare
 from ipyjobs.progress import hook_tqdm
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
-from ipyjobs.status import Reason, Status, Verb, WaitingFor, step
-from ipyjobs.waiting import Countdown, until_ended
+from ipyjobs.status import Status, WaitingFor
+from ipyjobs.waiting import Act, until_ended
+from ipyjobs.words import waiting_text
 
 GRACE_S = 2.0
 """How long `Engine.stop` gives what runs to end."""
-
-
-class Act:
-    """Something that has been set going: with or without ``await`` it happens; awaiting waits until it is complete."""
-
-    def __init__(self, wait: Callable[[], Any] | None = None, value: Any = None) -> None:
-        self._wait = wait
-        self._value = value
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        if self._wait is not None:
-            yield from self._wait().__await__()
-        return self._value
 
 
 class Engine:
@@ -90,11 +79,11 @@ class Engine:
         self._outbox_before: Mailbox | None = None
         self._starting = threading.Lock()
         self._folder: Path | None = None
-        self._pid = os.getpid()
+        self.pid = os.getpid()
         self._closing: asyncio.Task[None] | None = None
         for backend, limit in (("thread", self.setting.max_thread_jobs), ("process", self.setting.max_process_jobs)):
             self.scheduler.set_limit(limit, backend=backend)
-        _engines.add(self)
+        engines.add(self)
 
     # -- where it lives
 
@@ -172,6 +161,11 @@ class Engine:
         return self._home is not None and self._home.alive
 
     @property
+    def has_thread(self) -> bool:
+        """Whether it runs jobs at present, on a thread of its own."""
+        return self._home is not None and self._home.has_thread and self._home.alive
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop it moves jobs on."""
         return self._here().loop
@@ -230,7 +224,7 @@ class Engine:
             if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all typed
                 raise InvalidStateError(f"{job!r:.100} is not a job; wrap it: ThreadJob(function, args)")
             if job.engine is None and job._trait_values["status"] is Status.CREATED:
-                self._prepare(job, shared)
+                prepare(job, self, shared)
         variables = contextvars.copy_context()
         home.call(self.flow.accept, given, self.origin(), variables)
         if not home.here():
@@ -251,7 +245,7 @@ class Engine:
         """
         self._check_engine(jobs)
         home = self._here()
-        home.call(self.flow.cancel, jobs)
+        home.call(self.flow.stopping.cancel, jobs)
         return Act(lambda: self.until_ended(jobs))
 
     def cancel_all(self) -> Act:
@@ -348,29 +342,7 @@ class Engine:
             return True
         if home is None or not home.alive:
             raise EngineNotRunning(f"job {waiting[0].name!r} is {waiting[0].status}, but the engine is not running")
-        self._refuse_deadlock(waiting, home)
-        ended = threading.Event()
-        on_user_thread = home.on_user_thread()
-
-        def wake() -> None:
-            ended.set()
-            if on_user_thread:
-                home.outbox.nudge()
-
-        countdown = Countdown(waiting, wake)
-        countdown.watch(waiting)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            if on_user_thread:
-                return home.outbox.wait(ended.is_set, deadline)
-            while not ended.wait(1.0 if deadline is None else min(1.0, max(0.0, deadline - time.monotonic()))):
-                if deadline is not None and time.monotonic() >= deadline:
-                    return False
-                if not home.alive:
-                    raise EngineNotRunning("the engine was stopped while this thread waited for a job")
-            return True
-        finally:
-            countdown.leave(waiting)
+        return block_until_ended(waiting, home, self.flow, timeout)
 
     # -- limits
 
@@ -393,7 +365,9 @@ class Engine:
         """
         self._check_fork()
         if backend is not None and backend not in ("local", "thread", "process") and backend not in self.backends:
-            raise InvalidOption("backend", backend, "one of " + ", ".join(self.backends or ("local", "thread", "process")))
+            raise InvalidOption(
+                "backend", backend, "one of " + ", ".join(self.backends or ("local", "thread", "process"))
+            )
 
         def change() -> None:
             self.scheduler.set_limit(limit, backend=backend, queue=queue)
@@ -413,26 +387,7 @@ class Engine:
 
     def waiting_text(self, job: Job) -> str:
         """What a pending job waits for, in words."""
-        match job.waiting_for:
-            case WaitingFor.SLOT:
-                return "waits for a slot"
-            case WaitingFor.RETRY:
-                return f"retry {job.attempt} of {job.retries}"
-            case WaitingFor.BACKEND:
-                return job.note or "starting"
-            case _:
-                return self._condition_text(job)
-
-    def _condition_text(self, job: Job) -> str:
-        ids = job_ids(job.condition)
-        unknown = next((each for each in ids if each not in self.flow.jobs), None)
-        if unknown is not None:
-            return f"waits for unknown job {unknown}"
-        if not ids:
-            return "" if job.condition is None else f"waits for {type(job.condition).__name__}"
-        if len(ids) == 1:
-            return f"after {self.flow.jobs[ids[0]].name}"
-        return f"after {len(ids)} jobs, {max(0, len(ids) - self.scheduler.missing(job.id))} done"
+        return waiting_text(job, self.flow)
 
     def notebook_changed(self) -> None:
         """A cell has begun or ended: tell the pages."""
@@ -474,25 +429,11 @@ class Engine:
         if self.setting.print_traceback:
             logger.error("job {!r} failed\n{}", job.name, failure.text())
 
-    def call_back(self, job: Job, status: Status) -> None:
-        """Tell a job's callbacks how it ended. On the user's loop; one that raises stops no other."""
-        for callback, wants_result in job._callbacks:
-            if wants_result is not (status is Status.DONE):
-                continue
-            try:
-                answer: Any = callback(job.result() if wants_result else job.exception())
-                if asyncio.iscoroutine(answer):
-                    task = self.outbox.loop.create_task(answer)
-                    _callbacks.add(task)
-                    task.add_done_callback(_callbacks.discard)
-            except Exception:
-                logger.exception("a callback of job {!r} raised", job.name)
-
     # -- private
 
     def _check_fork(self) -> None:
-        if self._pid != os.getpid():
-            raise EngineForked(self._pid)
+        if self.pid != os.getpid():
+            raise EngineForked(self.pid)
 
     def _check_engine(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
@@ -533,39 +474,10 @@ class Engine:
         home.call(self.flow.open, home)
 
     async def _close(self, home: Home) -> None:
-        await self.flow.close(GRACE_S)
+        await self.flow.stopping.close(GRACE_S)
         if self._home is home:
             self._home = None
 
-    def _prepare(self, job: Job, shared: dict[Any, Any]) -> None:
-        """Find the upstreams of a new job, and make ready what travels. On the thread that submits."""
-        if job.args or job.kwargs:
-            self._find_upstreams(job)
-            # Here and not where a page asks: it runs the arguments' own `__repr__`.
-            job._described = described(job.args, job.kwargs)
-        backend = self.backends.get(job._trait_values["backend"])
-        if backend is not None:
-            job._packed = backend.pack(job.func, job.args, job.kwargs, shared)
-
-    def _find_upstreams(self, job: Job) -> None:
-        upstream: dict[str, None] = {}
-
-        def found(value: object) -> object:
-            if isinstance(value, Job):
-                value = JobFuture(value)
-            elif isinstance(value, Jobs):
-                return [found(each) for each in value.values()]
-            if isinstance(value, JobFuture):
-                if value.job.engine not in (None, self):
-                    raise InvalidStateError(f"job {value.job.name!r}, an argument of {job.name!r}, is another engine's")
-                upstream[value.job_id] = None
-            return value
-
-        job.args, job.kwargs = replaced(job.args, found), replaced(job.kwargs, found)
-        if upstream and not job._upstream:
-            job._upstream = tuple(upstream)
-            others = AfterOthers(job._upstream)
-            job.condition = AllSatisfied([others] if job.condition is None else [job.condition, others])
     def _see_them_start(self, jobs: Sequence[Job]) -> None:
         """Wait, a second at most, for work that has its slot and whose worker is just being made."""
         until = time.monotonic() + 1.0
@@ -580,68 +492,9 @@ class Engine:
             ):
                 time.sleep(0.001)
 
-    def _refuse_deadlock(self, jobs: Sequence[Job], home: Home) -> None:
-        if home.here():
-            names = ", ".join(repr(job.name) for job in jobs[:3])
-            raise DeadlockError(
-                f"waiting here for {names} would stop the loop that has to run it; use `await job` or `await engine.join()`"
-            )
-        if not home.on_user_thread():
-            return
-        local = self.backends["local"]
-        assert isinstance(local, LocalBackend)
-        seen: set[str] = set()
-        stack = list(jobs)
-        while stack:
-            job = stack.pop()
-            if job.id in seen or job.ended:
-                continue
-            seen.add(job.id)
-            if job.id in local.stack:
-                raise DeadlockError(f"job {job.name!r} cannot wait for itself: it runs on this very thread")
-            if job.backend == "local" and (inspect.iscoroutinefunction(job.func) or local.awaiting(job.id)):
-                raise DeadlockError(
-                    f"job {job.name!r} is a coroutine on the loop of this thread, so blocking here would stop it; "
-                    "use `await job` (or `await jobs`, `await engine.join()`)"
-                )
-            stack.extend(self.flow.jobs[each] for each in job_ids(job.condition) if each in self.flow.jobs)
-
-
-def get_default_engine() -> Engine:
-    """The engine for whoever names none: the notebook's, or the last one given to `set_default_engine`, or a new one."""
-    global _default
-    if _default is None:
-        _default = Engine()
-    return _default
-
-
-def set_default_engine(engine: Engine) -> None:
-    """Make `engine` the one that `get_default_engine` gives."""
-    global _default
-    _default = engine
-
-
-def cancel_created(job: Job) -> Act:
-    """Cancel a job that was never submitted."""
-    job._set({"status": step(job.status, Verb.CANCEL), "reason": Reason.USER, "ended_at": time.time()})
-    return Act()
-
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-_default: Engine | None = None
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_callbacks: set[asyncio.Task[Any]] = set()
-
-
-@atexit.register
-def _stop_all() -> None:
-    for engine in list(_engines):
-        home = engine._home
-        if engine._pid == os.getpid() and home is not None and home.has_thread and home.alive:
-            engine.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ipyjobs.status import Reason, Status, Verb
@@ -24,7 +24,7 @@ class Event(NamedTuple):
     """What else there is to say: the error, the upstream that failed."""
 
     def __str__(self) -> str:
-        at = datetime.fromtimestamp(self.at).strftime("%H:%M:%S.%f")[:-3]
+        at = datetime.fromtimestamp(self.at, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
         why = f" ({self.reason})" if self.reason else ""
         tail = f": {self.text}" if self.text else ""
         return f"{at}  {self.verb:8} {self.before} → {self.after}{why}, attempt {self.attempt}{tail}"

@@ -112,5 +112,3 @@ class Context(Protocol):
     def interrupted(self) -> None:
         """The user's stop button ended the function."""
         ...
-
-

@@ -15,9 +15,31 @@ from ipyjobs.conditions import job_ids
 from ipyjobs.errors import IpyjobsError
 from ipyjobs.log import logger
 from ipyjobs.schema import (
-    Answer, ArgumentRecord, AttemptRecord, Beat, Bye, Cancel, Detail, EngineRecord, Hello, Inspect, JobRecord, Limit,
-    LinkRecord, LogMatches, LogPart, MessageIn, Patch, ReadLog, Rerun, SearchLog, SlotRecord, Snapshot, from_wire, to_wire,
-)  # fmt: skip
+    Answer,
+    ArgumentRecord,
+    AttemptRecord,
+    Beat,
+    Bye,
+    Cancel,
+    Detail,
+    EngineRecord,
+    Hello,
+    Inspect,
+    JobRecord,
+    Limit,
+    LinkRecord,
+    LogMatches,
+    LogPart,
+    MessageIn,
+    Patch,
+    ReadLog,
+    Rerun,
+    SearchLog,
+    SlotRecord,
+    Snapshot,
+    from_wire,
+    to_wire,
+)
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
@@ -81,6 +103,10 @@ class Feed:
         """Send nothing any more."""
         self._post(self._leave)
 
+    def records(self) -> list[JobRecord]:
+        """The jobs as they are now, in order of submission."""
+        return [job.record() for job in list(self._engine.flow.jobs.values()) if self._shows(job)]
+
     # -- on the engine's loop
 
     def _post(self, call: Callable[..., None], *args: object) -> None:
@@ -112,7 +138,7 @@ class Feed:
         self._dirty.clear()
         self._seq += 1
         self._engine_before = self._engine_record()
-        records = tuple(job.record() for job in self._engine.flow.jobs.values() if self._shows(job))
+        records = tuple(self.records())
         self._send(Snapshot("snapshot", self._epoch, self._seq, time.time(), self._engine_before, records))
         if self._beat is None and self._engine.alive:
             self._beat = self._engine.loop.call_later(BEAT_S, self._on_beat)
@@ -203,7 +229,7 @@ class Feed:
             return f"{command.limit} slots"
         jobs = [flow.jobs[each] for each in command.ids if each in flow.jobs]
         if isinstance(command, Cancel):
-            return f"{flow.cancel(jobs)} cancelled"
+            return f"{flow.stopping.cancel(jobs)} cancelled"
         ended = [job for job in jobs if job.ended]
         flow.rerun(ended)
         rest = len(jobs) - len(ended)

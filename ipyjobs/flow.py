@@ -9,101 +9,30 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ipyjobs.asking import Asking
 from ipyjobs.backends import Backend
-from ipyjobs.conditions import is_ours, job_ids, needed_ids
+from ipyjobs.callbacks import call_back
+from ipyjobs.conditions import is_ours, needed_ids
+from ipyjobs.cycles import find_cycle
 from ipyjobs.errors import CycleError, InvalidOption, InvalidStateError, JobTimeout
 from ipyjobs.events import Event
 from ipyjobs.execution import Attempt, AttemptOutcome, Call
 from ipyjobs.failure import Failure
 from ipyjobs.home import Home
 from ipyjobs.job import Job
-from ipyjobs.log import logger
+from ipyjobs.mailbox import Mailbox
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
-from ipyjobs.scheduling import Line, Scheduler, Wakes
+from ipyjobs.running import Running
+from ipyjobs.scheduling import Line, Scheduler
 from ipyjobs.status import TRANSITIONS, Reason, Status, Verb, WaitingFor, step
+from ipyjobs.stopping import Stopping
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
 
 _AGAIN = {"retry_at": None, "note": "", "progress": None, "progress_at": None, "left_s": None}
 """What an attempt that is not the first begins with."""
-UNKNOWN_S = 10.0
-"""After how many seconds a job that waits for an unknown one is warned about."""
-
-
-class Running:
-    """What a backend speaks to about one attempt; see `ipyjobs.execution.Context`."""
-
-    __slots__ = ("alarm", "attempt", "flow", "job", "over", "parted", "plain", "stopping", "why")
-
-    def __init__(self, flow: Flow, job: Job, attempt: Attempt) -> None:
-        self.flow = flow
-        self.job = job
-        self.attempt = attempt
-        self.stopping = False
-        self.why: Reason | None = None
-        """Why it is being stopped."""
-        self.over = False
-        self.parted = False
-        """The job has ended or moved on without this attempt, whose work goes on."""
-        self.plain = False
-        """A plain function on the user's loop has begun: nothing can stop it."""
-        self.alarm: asyncio.TimerHandle | None = None
-
-    def asked_to_stop(self) -> bool:
-        """`stopping`, as something that can be called."""
-        return self.stopping
-
-    def started(self, worker: str = "") -> None:
-        if not self.over and not self.parted and self.attempt.started_at is None:
-            self.attempt.worker = worker
-            self.flow.started(self)
-
-    def handle(self, text: str) -> None:
-        self.attempt.handle = text
-
-    def write(self, data: bytes, *, error: bool = False) -> None:
-        self.job.log.write(data)
-        self.flow.echo(data, error)
-
-    def report(self, progress: float | None, message: str | None, left_s: float | None) -> None:
-        if self.over or self.parted:
-            return
-        changes: dict[str, Any] = {}
-        if progress is not None:
-            changes.update(progress=progress, progress_at=time.time(), left_s=left_s)
-        if message is not None:
-            changes["message"] = " ".join(message.split())[:500]
-        self.job._set(changes)
-        self.flow.touch(self.job)
-
-    def memory(self, size_bytes: int) -> None:
-        if not self.over:
-            self.job._set({"memory_bytes": size_bytes})
-            self.flow.touch(self.job)
-
-    def note(self, text: str) -> None:
-        if not self.over and not self.parted:
-            self.job._set({"note": text})
-            self.flow.touch(self.job)
-
-    def done(self, value: Payload, preview: Preview) -> None:
-        self.flow.attempt_over(self, "done", value=value, preview=preview)
-
-    def failed(self, failure: Failure) -> None:
-        self.flow.attempt_over(self, "failed", failure=failure)
-
-    def released(self, why: str) -> None:
-        self.flow.attempt_over(self, "released", text=why)
-
-    def stopped(self) -> None:
-        self.flow.attempt_over(self, "cancelled")
-
-    def interrupted(self) -> None:
-        """The stop button hit a plain function on the user's loop."""
-        self.stopping, self.why = True, Reason.USER
-        self.flow.attempt_over(self, "cancelled")
 
 
 class Flow:
@@ -116,6 +45,7 @@ class Flow:
         """All jobs by id, in order of submission."""
         self.by_status: dict[Status, dict[str, Job]] = {status: {} for status in Status}
         self.backends: dict[str, Backend] = {}
+        self.opened: set[str] = set()
         self.listeners: list[Callable[[Job], None]] = []
         """Called on the engine's loop with each job that has changed."""
         self.running: dict[str, Running] = {}
@@ -123,20 +53,27 @@ class Flow:
         self._dependents: dict[str, list[Job]] = {}
         self._numbers = itertools.count(1)
         self._events = itertools.count(1)
-        self._home: Home | None = None
+        self.home: Home | None = None
         self._pump_due = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._asking: dict[str, object] = {}
-        self._became_ready: list[Job] = []
+        self.timer: asyncio.TimerHandle | None = None
+        self._asking = Asking(self)
+        self.stopping = Stopping(self)
+        self.became_ready: list[Job] = []
         self.closing = False
 
     def open(self, home: Home) -> None:
         """Begin to live on `home`'s loop."""
-        self._home = home
+        self.home = home
         self.closing = False
-        for backend in self.backends.values():
-            backend.open(home.loop)
+        self.opened.clear()
+        for name, backend in self.backends.items():
+            if home.has_thread or not backend.costly:
+                self._open(name)
         self.pump_soon()
+
+    def _open(self, name: str) -> None:
+        self.opened.add(name)
+        self.backends[name].open(self.loop)
 
     # -- into the engine
 
@@ -161,6 +98,8 @@ class Flow:
                 job._opaque = not is_ours(job.condition)
                 for each in job._upstream:
                     self._dependents.setdefault(each, []).append(job)
+            if job._trait_values["backend"] not in self.opened:
+                self._open(job._trait_values["backend"])
             self._move(job, Verb.SUBMIT, number=next(self._numbers), submitted_at=now, origin=origin)
         for job in again:
             self._anew(job)
@@ -227,72 +166,21 @@ class Flow:
         self.scheduler.add(job_id, line, priority=values["priority"], order=values["number"])
         if job.condition is None:
             self.scheduler.ready(job_id)
-            self._became_ready.append(job)
+            self.became_ready.append(job)
         else:
-            self._ask(job)
+            self._asking.ask(job)
 
     # -- conditions
 
-    def _ask(self, job: Job) -> None:
-        if self._spoiled(job):
-            return
-        if job.condition is None:
-            self._answered(job, True, None)
-        elif not job._opaque:
-            satisfied = job.condition.satisfy(self.engine)
-            self._answered(job, satisfied, None if satisfied else job.condition.wakes(self.engine))
-        else:
-            token = self._asking[job.id] = object()
-            self._outbox.post(self._ask_user, job, token)
-
-    def _ask_user(self, job: Job, token: object) -> None:
-        """On the user's loop: the condition is the user's code."""
-        assert job.condition is not None
-        try:
-            satisfied = bool(job.condition.satisfy(self.engine))
-            wakes = None if satisfied else job.condition.wakes(self.engine)
-        except BaseException as error:
-            self._inbox.post(self._condition_raised, job, token, Failure.of(error))
-        else:
-            self._inbox.post(self._answered_by_user, job, token, satisfied, wakes)
-
-    def _answered_by_user(self, job: Job, token: object, satisfied: bool, wakes: Wakes | None) -> None:
-        if self._asking.get(job.id) is token and job.status is Status.PENDING:
-            del self._asking[job.id]
-            self._answered(job, satisfied, wakes)
-            self.pump_soon()
-
-    def _condition_raised(self, job: Job, token: object, failure: Failure) -> None:
-        if self._asking.get(job.id) is token and job.status is Status.PENDING:
-            del self._asking[job.id]
-            self.scheduler.remove(job.id)
-            self._fail(job, failure, Verb.FAIL, None)
-
-    def _answered(self, job: Job, satisfied: bool, wakes: Wakes | None) -> None:
-        if satisfied:
-            self.scheduler.ready(job.id)
-            self._became_ready.append(job)
-            return
-        wakes = wakes or Wakes(every=job.wait_time_delta)
-        self.scheduler.park(job.id, wakes, time.monotonic())
-        if job.waiting_for is not WaitingFor.CONDITION:
-            job._set({"waiting_for": WaitingFor.CONDITION})
-            self.touch(job)
-        if any(each not in self.jobs for each in wakes.jobs):
-            self._loop.call_later(UNKNOWN_S, self._warn_unknown, job, job._round)
-
-    def _warn_unknown(self, job: Job, round: int) -> None:
-        unknown = [each for each in job_ids(job.condition) if each not in self.jobs]
-        if unknown and job.status is Status.PENDING and job._round == round:
-            logger.warning("job {!r} waits for unknown job {!r}: submit that, or cancel this", job.name, unknown[0])
-
-    def _spoiled(self, job: Job) -> bool:
+    def spoiled(self, job: Job) -> bool:
         """Cancel a pending job one of whose values will never come; whether that was so."""
         for each in job._upstream:
             upstream = self.jobs.get(each)
             if upstream is not None and upstream.status in (Status.FAILED, Status.CANCELLED):
                 self.scheduler.remove(job.id)
-                self._end(job, Verb.CANCEL, Reason.UPSTREAM, f"needs the result of {upstream.name!r}, which {_was(upstream)}")
+                self.end(
+                    job, Verb.CANCEL, Reason.UPSTREAM, f"needs the result of {upstream.name!r}, which {_was(upstream)}"
+                )
                 return True
         return False
 
@@ -300,35 +188,35 @@ class Flow:
 
     def pump_soon(self) -> None:
         """Look soon who may start."""
-        if not self._pump_due and self._home is not None:
+        if not self._pump_due and self.home is not None:
             self._pump_due = True
-            self._loop.call_soon(self.pump)
+            self.loop.call_soon(self.pump)
 
     def pump(self) -> None:
         """Ask what is due, start who may, and set the timer for the next look."""
         self._pump_due = False
-        if self._home is None or self.closing:
+        if self.home is None or self.closing:
             return
         now = time.monotonic()
         while due := self.scheduler.due(now):
             for job_id in due:
-                self._ask(self.jobs[job_id])
+                self._asking.ask(self.jobs[job_id])
         while started := self.scheduler.take():
             for job_id in started:
                 self._begin(self.jobs[job_id])
-        if self._became_ready:
-            fresh, self._became_ready = self._became_ready, []
+        if self.became_ready:
+            fresh, self.became_ready = self.became_ready, []
             for job in fresh:
                 values = job._trait_values
                 if values["waiting_for"] is not WaitingFor.SLOT and self.scheduler.waits_for_slot(values["id"]):
                     job._set({"waiting_for": WaitingFor.SLOT})
                     self.touch(job)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         at = self.scheduler.next_at()
         if at is not None:
-            self._timer = self._loop.call_later(max(0.0, at - now), self.pump)
+            self.timer = self.loop.call_later(max(0.0, at - now), self.pump)
 
     def _begin(self, job: Job) -> None:
         upstream: dict[str, Payload] = {}
@@ -361,7 +249,7 @@ class Flow:
         running.attempt.started_at = now = time.time()
         self._move(job, Verb.START, started_at=now, waiting_for=None)
         if job.timeout is not None:
-            running.alarm = self._loop.call_later(job.timeout, self._timed_out, running)
+            running.alarm = self.loop.call_later(job.timeout, self.stopping.timed_out, running)
 
     # -- ends
 
@@ -392,24 +280,24 @@ class Flow:
             self._parted_over(running)
         elif running.why is Reason.TIMEOUT:
             attempt.outcome = "timeout"
-            self._tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
+            self.tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
         elif running.stopping:
             # Who asked for a stop gets one, even if the function was quicker.
-            self._end(job, Verb.CANCEL, running.why or Reason.USER)
+            self.end(job, Verb.CANCEL, running.why or Reason.USER)
         elif outcome == "done":
             if attempt.started_at is None:
                 attempt.started_at = attempt.ended_at
                 self.started(running)
             job._payload, job._preview = value, preview
             if job._trait_values["progress"] is None:
-                self._end(job, Verb.FINISH)
+                self.end(job, Verb.FINISH)
             else:
-                self._end(job, Verb.FINISH, progress=1.0)
+                self.end(job, Verb.FINISH, progress=1.0)
         elif outcome == "released":
             self._move(job, Verb.RELEASE, text=text, attempt=attempt.number - 1, started_at=None)
             self._enqueue(job)
         else:
-            self._tried(job, failure or Failure.died("the work was stopped from outside"), None)
+            self.tried(job, failure or Failure.died("the work was stopped from outside"), None)
         self.pump_soon()
 
     def _parted_over(self, running: Running) -> None:
@@ -421,16 +309,16 @@ class Flow:
         if job._held_back and job.status is Status.PENDING:
             self._enqueue(job)
 
-    def _tried(self, job: Job, failure: Failure, reason: Reason | None) -> None:
+    def tried(self, job: Job, failure: Failure, reason: Reason | None) -> None:
         """An attempt failed: try again if there is a retry left."""
         if job.status is Status.RUNNING and job.attempt <= job._retry.times and not self.closing:
             delay_s = job._retry.delay(job.attempt)
             self._move(job, Verb.RETRY, text=failure.summary, error=failure.summary, waiting_for=WaitingFor.RETRY,
                        retry_at=time.time() + delay_s)  # fmt: skip
             job._queued_at = time.time()
-            self._loop.call_later(delay_s, self._retry_now, job, job._round, job.attempt)
+            self.loop.call_later(delay_s, self._retry_now, job, job._round, job.attempt)
         else:
-            self._fail(job, failure, Verb.FAIL, reason)
+            self.fail(job, failure, Verb.FAIL, reason)
 
     def _retry_now(self, job: Job, round: int, attempt: int) -> None:
         if job.status is Status.PENDING and (job._round, job.attempt) == (round, attempt) and not self.closing:
@@ -438,58 +326,14 @@ class Flow:
             self._enqueue(job)
             self.pump_soon()
 
-    def _fail(self, job: Job, failure: Failure, verb: Verb, reason: Reason | None) -> None:
+    def fail(self, job: Job, failure: Failure, verb: Verb, reason: Reason | None) -> None:
         job._failure = failure
-        self._end(job, verb, reason, failure.summary, error=failure.summary)
+        self.end(job, verb, reason, failure.summary, error=failure.summary)
         self.engine.report_failure(job, failure)
-
-    def _timed_out(self, running: Running) -> None:
-        job = running.job
-        if running.over or running.parted or running.stopping:
-            return
-        running.stopping, running.why = True, Reason.TIMEOUT
-        if not self.backends[job.backend].stop(running):
-            self._part(running, "timed out")
-            running.attempt.outcome = "timeout"
-            self._tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
-
-    def _part(self, running: Running, what: str) -> None:
-        """The job goes on without an attempt that can't be stopped; its work keeps its slot until it returns."""
-        running.parted = True
-        if running.attempt.started_at is None:
-            return
-        kind = "thread" if running.job.backend == "thread" else "function"
-        running.job._set({"note": f"{what}, {kind} still running"})
-
-    def cancel(self, jobs: Sequence[Job], reason: Reason = Reason.USER) -> int:
-        """Stop jobs; how many there were to stop."""
-        count = 0
-        for job in jobs:
-            count += self._cancel(job, reason)
-        self.pump_soon()
-        return count
-
-    def _cancel(self, job: Job, reason: Reason) -> bool:
-        if job.ended:
-            return False
-        running = self.running.get(job.id)
-        if running is None or running.parted:
-            self.scheduler.remove(job.id)
-            self._end(job, Verb.CANCEL, reason)
-            return True
-        if running.stopping:
-            return False
-        running.stopping, running.why = True, reason
-        job._set({"cancel_requested": True})
-        self.touch(job)
-        if not self.backends[job.backend].stop(running) and not running.over:
-            self._part(running, "cancelled")
-            self._end(job, Verb.CANCEL, reason)
-        return True
 
     def remove(self, jobs: Sequence[Job]) -> None:
         """Cancel jobs and forget them."""
-        self.cancel(jobs)
+        self.stopping.cancel(jobs)
         for job in jobs:
             if self.jobs.pop(job.id, None) is not None:
                 del self.by_status[job.status][job.id]
@@ -502,7 +346,7 @@ class Flow:
                     if dependent.status is Status.PENDING and dependent.id not in self.running:
                         self.scheduler.remove(dependent.id)
                         why = f"needs the result of {job.name!r}, which was removed"
-                        self._end(dependent, Verb.CANCEL, Reason.UPSTREAM, why)
+                        self.end(dependent, Verb.CANCEL, Reason.UPSTREAM, why)
                 for listener in self.listeners:
                     listener(job)
 
@@ -531,11 +375,10 @@ class Flow:
         if self.listeners or job._onlookers:
             self.touch(job)
 
-    def _end(self, job: Job, verb: Verb, reason: Reason | None = None, text: str = "", **changes: Any) -> None:
+    def end(self, job: Job, verb: Verb, reason: Reason | None = None, text: str = "", **changes: Any) -> None:
         """Move a job to its end, and tell everybody who waits for that."""
         job_id = job._trait_values["id"]
-        if self._asking:
-            self._asking.pop(job_id, None)
+        self._asking.forget(job_id)
         values = job._trait_values
         for name in ("waiting_for", "cancel_requested", "retry_at", "memory_bytes"):
             if values[name]:
@@ -544,12 +387,12 @@ class Flow:
         if job._log is not None and job_id not in self.running:
             job._log.close()
         if job._callbacks and job.status is not Status.CANCELLED:
-            self._outbox.post(self.engine.call_back, job, job.status)
+            self.outbox.post(call_back, job, job.status, self.outbox.loop)
         self.scheduler.ended(job_id)
         if verb is not Verb.FINISH:
             for dependent in list(self._dependents.get(job_id, ())):
                 if dependent.status is Status.PENDING and dependent.id not in self.running:
-                    self._spoiled(dependent)
+                    self.spoiled(dependent)
         if job._waiters:
             waiters, job._waiters = job._waiters, None
             for waiter in waiters:
@@ -563,8 +406,8 @@ class Flow:
         if job._onlookers:
             onlookers, job._onlookers = job._onlookers, None
             for each in onlookers:
-                if each.loop is self._outbox.loop:
-                    self._outbox.post(each.wake)
+                if each.loop is self.outbox.loop:
+                    self.outbox.post(each.wake)
                 elif not each.loop.is_closed():
                     each.loop.call_soon_threadsafe(each.wake)
 
@@ -573,30 +416,6 @@ class Flow:
         if self.engine.setting.echo:
             self.engine.echo(data, error)
 
-    # -- the end
-
-    async def close(self, grace_s: float) -> None:
-        """Stop all jobs and end the backends; what doesn't end within `grace_s` seconds is left behind, and said to be."""
-        self.closing = True
-        if self._timer is not None:
-            self._timer.cancel()
-        until = time.monotonic() + grace_s
-        self.cancel([*self.by_status[Status.PENDING].values(), *self.by_status[Status.RUNNING].values()], Reason.SHUTDOWN)
-        closing = [asyncio.ensure_future(each.close()) for each in self.backends.values()]
-        await asyncio.wait(closing, timeout=grace_s)
-        while any(not each.parted for each in self.running.values()) and time.monotonic() < until:
-            await asyncio.sleep(0.005)
-        for running in list(self.running.values()):
-            if not running.parted:
-                self._part(running, "cancelled")
-                self._end(running.job, Verb.CANCEL, Reason.SHUTDOWN, "its work did not end in time")
-            running.over = True
-            self.scheduler.release(running.job.id)
-        self.running.clear()
-        for each in closing:
-            each.cancel()
-        self._home = None
-
     @property
     def active(self) -> list[Job]:
         """The jobs that have not ended, in order of submission."""
@@ -604,48 +423,20 @@ class Flow:
         return sorted(jobs, key=lambda job: job.number)
 
     @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        assert self._home is not None
-        return self._home.loop
+    def loop(self) -> asyncio.AbstractEventLoop:
+        assert self.home is not None
+        return self.home.loop
 
     @property
-    def _inbox(self) -> Any:
-        assert self._home is not None
-        return self._home.inbox
+    def inbox(self) -> Mailbox:
+        assert self.home is not None
+        return self.home.inbox
 
     @property
-    def _outbox(self) -> Any:
-        assert self._home is not None
-        return self._home.outbox
-
-
-def find_cycle(starts: Sequence[str], needs: Callable[[str], Iterable[str]]) -> list[list[str]]:
-    """The first cycle that can be reached from `starts`, in order, as the only element; nothing if there is none.
-
-    Depth first with three colours (Cormen et al., "Introduction to Algorithms", section 22.3), without recursion.
-    """
-    done: set[str] = set()
-    for start in starts:
-        path: list[str] = []
-        on_path: set[str] = set()
-        stack: list[tuple[str, bool]] = [(start, False)]
-        while stack:
-            job_id, leaving = stack.pop()
-            if leaving:
-                path.pop()
-                on_path.discard(job_id)
-                done.add(job_id)
-            elif job_id in on_path:
-                return [path[path.index(job_id) :]]
-            elif job_id not in done:
-                path.append(job_id)
-                on_path.add(job_id)
-                stack.append((job_id, True))
-                stack.extend((each, False) for each in needs(job_id))
-    return []
+    def outbox(self) -> Mailbox:
+        assert self.home is not None
+        return self.home.outbox
 
 
 def _was(job: Job) -> str:
     return "failed" if job.status is Status.FAILED else "was cancelled"
-
-

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,45 +23,24 @@ from ipyjobs.failure import Failure
 from ipyjobs.frozen import FrozenJob
 from ipyjobs.log import logger
 from ipyjobs.names import checked_name, checked_tags, name_of
+from ipyjobs.options import arguments_tuple, check_options, retry, seconds, whole
 from ipyjobs.output import JobLog
 from ipyjobs.pickling import FutureLike, Packed, Payload
 from ipyjobs.preview import Preview, in_short
-from ipyjobs.retry import NEVER, Retry
-from ipyjobs.status import Reason, Status
+from ipyjobs.retry import Retry
+from ipyjobs.status import Reason, Status, Verb, step
+from ipyjobs.traits import Field, Input, Outcome
+from ipyjobs.waiting import Act, Countdown, Waiter
 
 if TYPE_CHECKING:
-    from ipyjobs.engine import Act, Engine
+    from ipyjobs.engine import Engine
     from ipyjobs.execution import Attempt
     from ipyjobs.schema import JobRecord
-    from ipyjobs.waiting import Countdown
 
 _SEED = os.urandom(6).hex()
 _NUMBERS = itertools.count(1)
 _NO_VARIABLES = Context()
 _telling = threading.Lock()
-
-
-class _Field(traitlets.Any):
-    """A trait that is always set, so that reading it is one look-up: the engine reads forty for each job."""
-
-    def __get__(self, obj: Any, cls: type[Any] | None = None) -> Any:
-        return self if obj is None else obj._trait_values[self.name]
-
-
-class Input(_Field):
-    """What the user gives; read-only once the job was submitted."""
-
-    def __set__(self, obj: Any, value: object) -> None:
-        if obj._trait_values["status"] is not Status.CREATED:
-            raise InvalidStateError(f"{self.name} of job {obj.name!r} was fixed when it was submitted; make a new job")
-        super().__set__(obj, value)
-
-
-class Outcome(_Field):
-    """What the engine says; read-only for everybody else."""
-
-    def __init__(self, default: object = None) -> None:
-        super().__init__(default, read_only=True, allow_none=True)
 
 
 class JobFuture(FutureLike):
@@ -92,19 +70,6 @@ class JobFuture(FutureLike):
 
     def __repr__(self) -> str:
         return f"<future of job {self.job.name!r}>"
-
-
-@dataclass(slots=True, eq=False)
-class Waiter:
-    """Somebody on some loop who waits for a job."""
-
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[None]
-
-    def wake(self) -> None:
-        """Only on `loop`."""
-        if not self.future.done():
-            self.future.set_result(None)
 
 
 class Job(traitlets.HasTraits):
@@ -149,6 +114,8 @@ class Job(traitlets.HasTraits):
     """
 
     backend_name: ClassVar[str] = "thread"
+    known_options: ClassVar[frozenset[str]] = frozenset()
+    """What `options` may hold."""
 
     name = Input("")
     group = Input(None)
@@ -199,7 +166,7 @@ class Job(traitlets.HasTraits):
         **options: Any,
     ) -> None:
         # `HasTraits.__init__` would set each trait with notifications held, at four times the cost of the rest.
-        self._retry = retries if isinstance(retries, Retry) else _retry(retries, retry_time_delta)
+        self._retry = retries if isinstance(retries, Retry) else retry(retries, retry_time_delta)
         self._trait_values.update(
             _DEFAULTS,
             id=f"{_SEED}-{next(_NUMBERS):x}",
@@ -211,7 +178,7 @@ class Job(traitlets.HasTraits):
             self._trait_values.update(
                 group=None if group is None else checked_name("group", group),
                 tags=checked_tags(tags),
-                priority=_whole("priority", priority),
+                priority=whole("priority", priority),
                 queue=checked_name("queue", queue),
             )
         if not callable(func):
@@ -219,13 +186,13 @@ class Job(traitlets.HasTraits):
         if condition is not None and not isinstance(condition, Condition):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidOption("condition", condition, "a condition, such as AfterAnother(job)")
         if options:
-            _check_options(type(self), options)
+            check_options(type(self).__name__, self.known_options, options)
         self.func = func
-        self.args: tuple[Any, ...] = _arguments_tuple(args)
+        self.args: tuple[Any, ...] = arguments_tuple(args)
         self.kwargs: dict[str, Any] = dict(kwargs) if kwargs else {}
         self.condition = condition
-        self.wait_time_delta = _seconds("wait_time_delta", wait_time_delta)
-        self.timeout = None if timeout is None else _seconds("timeout", timeout)
+        self.wait_time_delta = seconds("wait_time_delta", wait_time_delta)
+        self.timeout = None if timeout is None else seconds("timeout", timeout)
         self.options = options
         self.created_at = time.time()
         self.attempts: list[Attempt] = []
@@ -330,9 +297,9 @@ class Job(traitlets.HasTraits):
     def cancel(self) -> Act:
         """Stop the job if it has not ended; see `Engine.cancel`."""
         if self.engine is None:
-            from ipyjobs.engine import cancel_created  # the engine is above this module; nobody has it yet
-
-            return cancel_created(self)
+            ended = {"status": step(self.status, Verb.CANCEL), "reason": Reason.USER, "ended_at": time.time()}
+            self._set(ended)
+            return Act()
         return self.engine.cancel(self)
 
     def rerun(self) -> Act:
@@ -411,7 +378,8 @@ class Job(traitlets.HasTraits):
         """Write outcome traits. Only on the engine's loop, and only by the engine."""
         values = self._trait_values
         if self._trait_notifiers:
-            watched = changes if traitlets.All in self._trait_notifiers else changes.keys() & self._trait_notifiers.keys()
+            everything = traitlets.All in self._trait_notifiers
+            watched = changes if everything else changes.keys() & self._trait_notifiers.keys()
             with _telling:
                 first = not self._unsaid
                 unsaid = self._unsaid = self._unsaid or {}
@@ -442,9 +410,9 @@ class Job(traitlets.HasTraits):
         found: list[Callable[[Any], object]] = []
         for key in (name, traitlets.All):
             for kind in ("change", traitlets.All):
-                for handler in self._trait_notifiers.get(key, {}).get(kind, ()):
-                    if isinstance(handler, traitlets.EventHandler):  # a decorated method of a subclass
-                        handler = getattr(self, str(handler.name))
+                for given in self._trait_notifiers.get(key, {}).get(kind, ()):
+                    decorated = isinstance(given, traitlets.EventHandler)  # a method of a subclass
+                    handler = getattr(self, str(given.name)) if decorated else given
                     if handler not in found:
                         found.append(handler)
         return found
@@ -472,65 +440,28 @@ class Job(traitlets.HasTraits):
 
 
 class LocalJob(Job):
-    """Runs on the user's loop: a coroutine function beside everything else there, a plain one while nothing else does."""
+    """Runs on the user's loop: a coroutine function beside all else there, a plain one while nothing else does."""
 
     backend_name = "local"
 
 
 class ThreadJob(Job):
-    """Runs in a thread of this process; for work that waits for disk or network. A thread can't be stopped from outside:
-    see `JobContext.cancelled`."""
+    """Runs in a thread of this process; for work that waits for disk or network.
+
+    A thread can't be stopped from outside: see `JobContext.cancelled`.
+    """
 
     backend_name = "thread"
 
 
 class ProcessJob(Job):
-    """Runs in a worker process; for work that computes, and for all that must be stoppable. Function and arguments are
-    copied there when the job is submitted."""
+    """Runs in a worker process; for work that computes, and for all that must be stoppable.
+
+    Function and arguments are copied when the job is submitted. ``fresh=True`` gives it a worker of its own.
+    """
 
     backend_name = "process"
     known_options: ClassVar[frozenset[str]] = frozenset({"fresh"})
-
-
-def _retry(retries: object, delay_s: float) -> Retry:
-    if retries == 0 and delay_s == 0:
-        return NEVER
-    return Retry(retries, _seconds("retry_time_delta", delay_s))  # type: ignore[arg-type]  # checked by Retry
-
-
-def _seconds(option: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise InvalidOption(option, value, "a number of seconds from 0")
-    return value
-
-
-def _whole(option: str, value: object) -> int:
-    if type(value) is not int:
-        raise InvalidOption(option, value, "a whole number")
-    return value
-
-
-def _arguments_tuple(args: Any) -> tuple[Any, ...]:
-    if args is None:
-        return ()
-    if isinstance(args, (str, bytes)) or not isinstance(args, Iterable):
-        raise InvalidOption("args", args, "a tuple of arguments; for a single one write args=(value,)")
-    return tuple(args)  # type: ignore[arg-type]
-
-
-def _check_options(kind: type[Job], options: Mapping[str, object]) -> None:
-    known: frozenset[str] = getattr(kind, "known_options", frozenset())
-    for each in options:
-        if each not in known:
-            near = _nearest(each, [*JOB_OPTIONS, *known])
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise TypeError(f"{kind.__name__} has no option {each!r}{hint}")
-
-
-def _nearest(word: str, known: Sequence[str]) -> str | None:
-    from difflib import get_close_matches  # only when something is wrong already
-
-    return next(iter(get_close_matches(word, known, 1)), None)
 
 
 def _why(job: Job) -> str:
@@ -557,10 +488,5 @@ _COMPUTED: dict[str, Callable[[Job], Any]] = {
     "log_bytes": lambda job: job._log.size if job._log is not None else 0,
 }
 _DEFAULTS: dict[str, Any] = {
-    name: trait.default_value for name, trait in Job.class_traits().items() if isinstance(trait, _Field)
+    name: trait.default_value for name, trait in Job.class_traits().items() if isinstance(trait, Field)
 }
-JOB_OPTIONS = (
-    "name", "group", "tags", "priority", "queue", "retries", "retry_time_delta", "timeout", "condition",
-    "wait_time_delta", "callback", "error_callback",
-)  # fmt: skip
-

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition
 from ipyjobs.errors import InvalidOption, JobNotFoundError
-from ipyjobs.job import JOB_OPTIONS, Job, LocalJob, ProcessJob, ThreadJob
+from ipyjobs.job import Job, LocalJob, ProcessJob, ThreadJob
+from ipyjobs.options import JOB_OPTIONS
 from ipyjobs.status import Status
 
 if TYPE_CHECKING:
-    from ipyjobs.engine import Act, Engine
+    from ipyjobs.engine import Engine
+    from ipyjobs.waiting import Act
 
 
 class Jobs(Mapping[str, Job]):
@@ -192,7 +194,7 @@ class Jobs(Mapping[str, Job]):
 
     def summary(self) -> str:
         """How many jobs there are in each status, on one line."""
-        counts = {status: 0 for status in Status}
+        counts = dict.fromkeys(Status, 0)
         for job in self._ordered():
             counts[job.status] += 1
         parts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -219,13 +221,13 @@ class Submitter:
         self._options = options
 
     def options(self, **options: Any) -> Submitter:
-        """The same verbs, for jobs with these options: ``jobs.options(group="sweep", retries=2).map(train, lr=[.1, .2])``.
+        """The same verbs, for jobs with these options: ``jobs.options(group="a", retries=2).map(train, lr=[1, 2])``.
 
         Parameters
         ----------
         **options
-            Keywords of `Job` (name, group, tags, priority, queue, retries, timeout, condition, …); `after`: a job, an id
-            or several, all of which must end first; `backend`: where `submit` and `map` run ("process" by default).
+            Keywords of `Job` (name, group, tags, priority, queue, retries, timeout, condition, …); `after`: a job, an
+            id or several, all of which must end first; `backend`: where `submit` and `map` run, "process" by default.
 
         Raises
         ------
@@ -324,7 +326,9 @@ class Submitter:
 class AllJobs(Jobs, Submitter):
     """All jobs of an engine, and the verbs to make more."""
 
-    def __init__(self, engine: Engine, members: Mapping[str, Job], by_status: Mapping[Status, Mapping[str, Job]]) -> None:
+    def __init__(
+        self, engine: Engine, members: Mapping[str, Job], by_status: Mapping[Status, Mapping[str, Job]]
+    ) -> None:
         Jobs.__init__(self, engine, members)
         Submitter.__init__(self, engine)
         self._by_status = by_status
@@ -335,7 +339,7 @@ class AllJobs(Jobs, Submitter):
 
 @dataclass(frozen=True)
 class const:  # noqa: N801 - reads as a word in a call
-    """Wrap a list or array that each call of `Submitter.map` is to get whole: ``map(fit, data=const([1, 2]), lr=[.1, .2])``."""
+    """Wrap what each call of `Submitter.map` is to get whole: ``map(fit, data=const([1, 2]), lr=[.1, .2])``."""
 
     value: Any
 

@@ -57,7 +57,7 @@ class JobLog:
         self._grew()
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """The bytes from `start` to `stop` (all by default) that are still kept; negative offsets count from the end."""
+        """The bytes from `start` to `stop` that are still kept, all by default; negative offsets count from the end."""
         with self._lock:
             start = max(0, self.size + start if start < 0 else start)
             stop = self.size if stop is None else min(self.size, self.size + stop if stop < 0 else stop)
@@ -65,7 +65,7 @@ class JobLog:
             if self.size == 0 or not self.path.exists():
                 return b""
             gap_start, gap_stop = self.dropped
-            with open(self.path, "rb") as file:
+            with self.path.open("rb") as file:
                 parts = (
                     (start, min(stop, gap_start or stop)),
                     (max(start, gap_stop), stop),

@@ -56,6 +56,7 @@ class Payload:
     def __init__(self, value: object) -> None:
         self._value = value
         self._data = None
+        self._buffers = ()
         self._lock = None
 
     @classmethod
@@ -63,7 +64,7 @@ class Payload:
         """A payload that holds a pickle and, where it was made with `buffer_callback`, its buffers."""
         payload = cls(None)
         payload._data = data
-        payload._buffers = tuple(buffers)
+        payload._buffers = buffers
         payload._error = None
         payload._lock = threading.Lock()
         return payload
@@ -105,7 +106,7 @@ class Payload:
 
     def view(self) -> Buffer:
         """As `data`, but without a copy where the pickle is held in another kind of buffer."""
-        if self._data is None or (self._lock is not None and self._buffers):
+        if self._data is None or self._buffers:
             self._data = dump_result(self.load())
             self._buffers = ()
         return self._data
@@ -115,7 +116,7 @@ class Payload:
         """Length of the pickle; None while there is only an object."""
         if self._data is None:
             return None
-        return len(self._data) + (sum(map(len, self._buffers)) if self._lock is not None else 0)
+        return len(self._data) + sum(map(len, self._buffers))
 
 
 def pack(

@@ -40,7 +40,9 @@ def one_line(value: object, limit: int = SHORT) -> str:
 def preview(value: object) -> Preview:
     """Look at `value` once. Never raises."""
     kind = type(value)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
     if value is None:
         return Preview(name, "", "")
     short = one_line(value)

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ipyjobs.mailbox import Mailbox
 from ipyjobs.status import ENDED
 
 if TYPE_CHECKING:
     from ipyjobs.job import Job
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """Somebody on some loop who waits for a job."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[None]
+
+    def wake(self) -> None:
+        """Only on `loop`."""
+        if not self.future.done():
+            self.future.set_result(None)
 
 
 class Countdown:
@@ -77,3 +91,16 @@ async def until_ended(jobs: Sequence[Job], outbox: Mailbox) -> None:
         await future
     finally:
         countdown.leave(waiting)
+
+
+class Act:
+    """Something that has been set going: with or without ``await`` it happens; awaiting waits until it is complete."""
+
+    def __init__(self, wait: Callable[[], Any] | None = None, value: Any = None) -> None:
+        self._wait = wait
+        self._value = value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._wait is not None:
+            yield from self._wait().__await__()
+        return self._value

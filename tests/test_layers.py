@@ -18,10 +18,12 @@ ROWS = [
     {"feed"},
     {"task"},
     {"engine"},
-    {"backends", "flow", "hooks", "kinds", "stores"},
-    {"job", "jobs", "waiting"},
+    {"engines", "preparing"},
+    {"asking", "backends", "blocking", "callbacks", "flow", "hooks", "kinds", "running", "stopping", "stores", "words"},
+    {"job", "jobs", "options", "traits", "waiting"},
     {
-        "calling", "captures", "conditions", "context", "events", "execution", "failure", "frozen", "home", "log",
+        "calling", "captures", "conditions", "context", "cycles", "events", "execution", "failure", "frozen", "home",
+        "log",
         "mailbox", "names", "output", "pickling", "preview", "progress", "retry", "revival", "scheduling", "settings",
         "storage",
     },
@@ -30,7 +32,7 @@ ROWS = [
 ]  # fmt: skip
 # Imports within functions that point up all the same, and why.
 UPWARD = {
-    ("job", "engine"): "cancelling a job that was never submitted is a move, and only the engine moves jobs",
+    ("engines", "engine"): "the default engine is made when it is first asked for",
 }
 FRONT_ENDS = {"IPython", "anywidget", "fastapi", "ipykernel", "ipywidgets"}
 NOT_NOUNS = {"base", "common", "core", "helpers", "manager", "utils"}

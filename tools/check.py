@@ -5,18 +5,16 @@ A stage that fails does not stop those after it. All that runs here has its fold
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
 import secrets
 import sys
 import time
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
 import install
 import residue
+from counting import Count, judged, read_junit, read_vitest
 from workplace import BIN, NOTEBOOK, ROOT, WORK, Trouble, environment, run, told
 
 REPORTS = WORK / "reports"
@@ -25,23 +23,6 @@ STAGE_S = 15 * 60
 # Folders of tests/ in the order in which they say most per second; one that is not named here comes before the last.
 FOLDERS = ["unit", "contracts", "integration", "kernel"]
 LAST = "browser"
-
-
-@dataclasses.dataclass
-class Count:
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def __iadd__(self, other: Count) -> Count:
-        self.passed += other.passed
-        self.failed += other.failed
-        self.skipped += other.skipped
-        return self
-
-    def __str__(self) -> str:
-        skipped = f", {self.skipped} skipped" if self.skipped else ""
-        return f"{self.passed} passed, {self.failed} failed{skipped}"
 
 
 class Run:
@@ -65,45 +46,16 @@ class Run:
         report = REPORTS / f"{name}.xml"
         report.unlink(missing_ok=True)
         command = [str(BIN / "python"), "-m", "pytest", "-q", "--durations=5", "--durations-min=2"]
+        command.append("--continue-on-collection-errors")
         status = self.status([*command, f"--junitxml={report}", f"--basetemp={WORK / 'tmp' / name}", *arguments])
-        return _judged(status, read_junit(report))
+        return judged(status, read_junit(report))
 
     def vitest(self) -> Count:
         report = REPORTS / "vitest.json"
         report.unlink(missing_ok=True)
         reporters = ["--reporter=default", "--reporter=json", f"--outputFile.json={report}"]
         status = self.status(["npx", "--no-install", "vitest", "run", *reporters], cwd=install.JS)
-        if not report.exists():
-            return Count(failed=1)
-        said = json.loads(report.read_text(encoding="utf-8"))
-        count = Count(said["numPassedTests"], said["numFailedTests"], said["numPendingTests"] + said["numTodoTests"])
-        return _judged(status, count)
-
-
-def _judged(status: int, count: Count) -> Count:
-    """Count a program that says it failed, or that ran nothing, as a failure even when no test of it failed."""
-    if (status or not count.passed) and not count.failed:
-        print(f"ended with exit status {status}, without a failed test", flush=True)
-        count.failed = 1
-    return count
-
-
-def read_junit(report: Path) -> Count:
-    """Count the tests of a JUnit file; one that failed and whose teardown failed too is one."""
-    if not report.exists():
-        return Count()
-    outcomes: dict[tuple[str | None, str | None], set[str]] = {}
-    for case in ET.parse(report).iter("testcase"):
-        outcomes.setdefault((case.get("classname"), case.get("name")), set()).update(each.tag for each in case)
-    count = Count()
-    for tags in outcomes.values():
-        if tags & {"failure", "error"}:
-            count.failed += 1
-        elif "skipped" in tags:
-            count.skipped += 1
-        else:
-            count.passed += 1
-    return count
+        return judged(status, read_vitest(report))
 
 
 def stages(here: Run) -> dict[str, Callable[[], Count]]:

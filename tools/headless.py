@@ -6,6 +6,7 @@ Of the notebook it expects two names: `jobs`, whose `values()` are jobs, and `be
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -36,12 +37,13 @@ def main() -> int:
     notebook.cells.append(nbformat.v4.new_code_cell(ASK))
     client = nbclient.NotebookClient(
         notebook, timeout=300, kernel_name="python3", store_widget_state=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     )  # fmt: skip
     try:
         client.execute()
     except CellExecutionError as error:
-        print(error, file=sys.stderr)
+        print(re.sub(r"\x1b\[[0-9;]*m", "", str(error)), file=sys.stderr)
         print(f"ipyjobs: {path.name} failed; the cell and its traceback are above", file=sys.stderr)
         return 1
     said = "".join(each.text for each in notebook.cells[-1].outputs if each.get("name") == "stdout")

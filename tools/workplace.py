@@ -124,7 +124,9 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 def told(main: Callable[[], int | None]) -> None:
-    """Run a program's `main`; trouble becomes one line and exit status 1, Ctrl-C exit status 130."""
+    """Run a program's `main`; trouble becomes one line and exit status 1, Ctrl-C and kindly kills exit status 130."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # so that what was started is ended
     try:
         sys.exit(main())
     except Trouble as trouble:

@@ -13,11 +13,16 @@ from ipyjobs.preview import preview
 
 
 class Backend:
-    """Where work runs. A backend of your own needs a `name` and `run`; one that must be quick overrides `start` and
-    `stop` instead. The engine calls `open` once on its loop before the first `start`, and `close` at its end.
+    """Where work runs.
+
+    A backend of your own needs a `name` and `run`; one that must be quick overrides `start` and `stop` instead. The
+    engine calls `open` once on its loop before the first `start`, and `close` at its end.
     """
 
     name: ClassVar[str]
+    costly: ClassVar[bool] = False
+    """Whether `open` starts processes. Such a backend is opened with its first job, if the engine has no thread of its
+    own: an engine in a coroutine may come and go without ever being stopped."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit

@@ -88,7 +88,9 @@ class LocalBackend(Backend):
             say(context.stopped)
             return
         # Not `create_task` from elsewhere: this is the user's thread, so its loop wakes up for it.
-        task = self._outbox.loop.create_task(self._await(cast("Coroutine[Any, Any, Any]", value)), context=call.variables)
+        task = self._outbox.loop.create_task(
+            self._await(cast("Coroutine[Any, Any, Any]", value)), context=call.variables
+        )
         self._tasks[context] = task
         self._awaited.add(call.job_id)
         task.add_done_callback(lambda ended: self._ended(ended, call.job_id, context))

@@ -14,7 +14,8 @@ from traitlets import Bool, Integer
 from traitlets.config import SingletonConfigurable
 
 from ipyjobs import failure
-from ipyjobs.engine import Engine, set_default_engine
+from ipyjobs.engine import Engine
+from ipyjobs.engines import set_default_engine
 from ipyjobs.jobs import AllJobs
 from ipyjobs.notebook.display import register_displays, unregister_displays
 from ipyjobs.settings import EngineSetting
@@ -23,10 +24,14 @@ from ipyjobs.version import __version__
 
 
 class IPyJobs(SingletonConfigurable):
-    """Settings of the notebook's engine: ``%config IPyJobs.max_jobs = 8``, or ``c.IPyJobs.max_jobs = 8`` in
-    ``ipython_config.py``. They hold at once."""
+    """Settings of the notebook's engine, which hold at once.
 
-    max_jobs = Integer(20, allow_none=True, min=1, help="How many jobs may run at once; None: no limit.").tag(config=True)
+    ``%config IPyJobs.max_jobs = 8`` in a cell, or ``c.IPyJobs.max_jobs = 8`` in ``ipython_config.py``.
+    """
+
+    max_jobs = Integer(20, allow_none=True, min=1, help="How many jobs may run at once; None: no limit.").tag(
+        config=True
+    )
     max_thread_jobs = Integer(None, allow_none=True, min=1, help="The same for thread jobs only.").tag(config=True)
     max_process_jobs = Integer(
         None, allow_none=True, min=1, help="The same for process jobs only; None: one for each usable CPU."
@@ -121,7 +126,8 @@ def _announce(ipython: Any, engine: Engine, took_s: float) -> None:
 
 def _hooks_of(ipython: Any, engine: Engine) -> dict[str, Any]:
     def pre_run_cell(info: Any) -> None:
-        engine.busy = (time.time(), f"In[{ipython.execution_count}]")
+        # Not `execution_count`: IPython 9 has counted this cell already, IPython 8 has not.
+        engine.busy = (time.time(), f"In[{len(ipython.history_manager.input_hist_parsed)}]")
         engine.notebook_changed()
 
     def post_run_cell(result: Any) -> None:
@@ -131,7 +137,7 @@ def _hooks_of(ipython: Any, engine: Engine) -> dict[str, Any]:
             _say_what_goes_on(engine)
 
     # The cell that loads the extension is running already.
-    engine.busy = (time.time(), f"In[{ipython.execution_count}]")
+    engine.busy = (time.time(), f"In[{len(ipython.history_manager.input_hist_parsed) - 1}]")
     return {"pre_run_cell": pre_run_cell, "post_run_cell": post_run_cell}
 
 
@@ -159,7 +165,7 @@ _wake_sockets: list[socket.socket] = []
 
 
 def _wake_on_signals() -> None:
-    """Have a signal wake the loop: else ipykernel 7.4 handles the stop button up to three seconds late on a quiet loop."""
+    """Have a signal wake the loop: on a quiet one ipykernel 7.4 handles the stop button up to three seconds late."""
     if _wake_sockets or threading.current_thread() is not threading.main_thread():
         return
     try:

@@ -350,8 +350,10 @@ async def test_it_starts_once_the_unknown_job_arrives(engine: Engine) -> None:
     assert await down == 3
 
 
-async def test_a_job_that_waits_for_an_unknown_one_is_warned_about(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ipyjobs.flow.UNKNOWN_S", 0.01)
+async def test_a_job_that_waits_for_an_unknown_one_is_warned_about(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipyjobs.asking.UNKNOWN_S", 0.01)
     warned = asyncio.Event()
     loop = asyncio.get_running_loop()
     sink = logger.add(lambda message: loop.call_soon_threadsafe(warned.set), level="WARNING", filter="ipyjobs")
@@ -1017,7 +1019,9 @@ async def test_a_higher_priority_starts_first(engine: Engine, gate: Gate) -> Non
     order: list[str] = []
     engine.submit(ThreadJob(gate.wait))
     await gate.came()
-    engine.submit(*(ThreadJob(order.append, (name,), priority=p) for name, p in (("low", -1), ("usual", 0), ("high", 1))))
+    engine.submit(
+        *(ThreadJob(order.append, (name,), priority=p) for name, p in (("low", -1), ("usual", 0), ("high", 1)))
+    )
     gate.open()
     await engine.join()
 
@@ -1043,7 +1047,9 @@ async def test_slots_survive_everything_that_can_raise(engine: Engine) -> None:
 # -- what jobs say and print
 
 
-async def test_each_job_has_its_own_log_and_nothing_else_is_touched(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_each_job_has_its_own_log_and_nothing_else_is_touched(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
     def chat(name: str) -> None:
         for i in range(50):
             print(name, i)
@@ -1255,7 +1261,7 @@ async def test_jobs_start_and_end_while_the_users_loop_stands_still(threaded: En
 async def test_blocking_for_a_coroutine_of_this_loop_is_refused_with_the_way_out(threaded: Engine) -> None:
     job = threaded.submit(LocalJob(asyncio.sleep, (0.01,)))
     after = threaded.submit(ThreadJob(add, (1, 2), condition=AfterAnother(job.id)))
-    for wait in (threaded.wait, lambda: threaded.wait_job(after), lambda: threaded.jobs.wait()):
+    for wait in (threaded.wait, lambda: threaded.wait_job(after), threaded.jobs.wait):
         with pytest.raises(DeadlockError, match="await"):
             wait()
 

@@ -153,7 +153,8 @@ async def test_limits_can_be_changed_from_the_page(engine: Engine, page: Page) -
 @pytest.mark.parametrize(
     "message",
     [
-        None, 7, [], "hello", {}, {"type": None}, {"type": "explode"}, {"type": "cancel"}, {"type": "cancel", "request": 1},
+        None, 7, [], "hello", {}, {"type": None}, {"type": "explode"}, {"type": "cancel"},
+        {"type": "cancel", "request": 1},
         {"type": "cancel", "request": 1, "ids": "all"}, {"type": "cancel", "request": 1, "ids": [1]},
         {"type": "cancel", "request": True, "ids": []}, {"type": "hello", "extra": 1}, {"type": ["hello"]},
         {"type": "read_log", "id": "x", "start": 1e308, "stop": None},
@@ -197,6 +198,7 @@ async def test_a_job_that_is_unknown_is_said_to_be(page: Page) -> None:
 
 async def test_what_a_job_waits_for_is_said_in_words(engine: Engine, page: Page, gate: Gate) -> None:
     first = engine.submit(ThreadJob(gate.wait, name="first"))
+    await first.wait_until_status("running", FUSE_S)
     second = engine.submit(ThreadJob(print, (first.future,), name="second"))
     third = engine.submit(ThreadJob(int, condition=AfterAnother("nobody"), name="third"))
     page.say("hello")

@@ -82,7 +82,9 @@ async def test_options_hold_for_every_job_made_with_them(engine: Engine, gate: G
 
 async def test_after_takes_jobs_ids_and_groups(engine: Engine) -> None:
     group = engine.jobs.options(backend="thread").map(train, [1, 2])
-    down = engine.jobs.options(after=[*group.values(), group[0].id]).thread(lambda: [job.status for job in group.values()])
+    down = engine.jobs.options(after=[*group.values(), group[0].id]).thread(
+        lambda: [job.status for job in group.values()]
+    )
 
     assert await down == ["done", "done"]
 
@@ -97,7 +99,9 @@ async def test_a_keyword_that_could_be_meant_for_either_is_not_guessed_at(engine
     assert len(engine.jobs) == 1
 
 
-@pytest.mark.parametrize("options", [{"retires": 1}, {"backend": "cloud"}, {"priority": "high"}, {"timeout": -1}, {"tags": "x"}])
+@pytest.mark.parametrize(
+    "options", [{"retires": 1}, {"backend": "cloud"}, {"priority": "high"}, {"timeout": -1}, {"tags": "x"}]
+)
 async def test_options_that_make_no_sense_are_refused(engine: Engine, options: dict[str, object]) -> None:
     with pytest.raises((TypeError, InvalidOption), match=str(next(iter(options)))):
         engine.jobs.options(**options).thread(train, 1)

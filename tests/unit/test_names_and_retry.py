@@ -11,14 +11,29 @@ from ipyjobs.names import checked_name, checked_tags, name_of
 from ipyjobs.retry import Retry
 
 
-@pytest.mark.parametrize("name", ["train", "lr=0.1 seed=0", "émile", "👩‍💻", "学习", "../../etc/passwd", "<img src=x>", "a'b\"c"])
+@pytest.mark.parametrize(
+    "name", ["train", "lr=0.1 seed=0", "émile", "👩‍💻", "学习", "../../etc/passwd", "<img src=x>", "a'b\"c"]
+)
 def test_a_name_that_can_be_shown_is_kept_as_it_is(name: str) -> None:
     assert checked_name("name", name) == name
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", "   ", "a\x00b", "a\nb", "\x1b[31mred", "\u202etxt.exe", "\u2066x", "\u200b\u200d", "x" * 10_000, "a\u2028b", 7, None],
+    [
+        "",
+        "   ",
+        "a\x00b",
+        "a\nb",
+        "\x1b[31mred",
+        "\u202etxt.exe",
+        "\u2066x",
+        "\u200b\u200d",
+        "x" * 10_000,
+        "a\u2028b",
+        7,
+        None,
+    ],
 )
 def test_a_name_that_acts_or_is_invisible_or_endless_is_refused(name: object) -> None:
     with pytest.raises(InvalidOption, match="name="):
@@ -72,7 +87,15 @@ def test_jitter_moves_a_delay_by_at_most_its_part() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"times": -1}, {"times": 1.5}, {"times": 1e308}, {"delay_s": -1}, {"backoff": float("nan")}, {"jitter": 2}, {"times": True}],
+    [
+        {"times": -1},
+        {"times": 1.5},
+        {"times": 1e308},
+        {"delay_s": -1},
+        {"backoff": float("nan")},
+        {"jitter": 2},
+        {"times": True},
+    ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(InvalidOption):

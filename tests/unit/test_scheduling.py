@@ -275,7 +275,9 @@ class Histories(RuleBasedStateMachine):
         for job_id in self.ready:
             full = self.limit is not None and len(self.held) >= self.limit
             in_queue = sum(1 for each in self.held if self.line[each].queue == "q1")
-            queue_full = self.line[job_id].queue == "q1" and self.queue_limit is not None and in_queue >= self.queue_limit
+            queue_full = (
+                self.line[job_id].queue == "q1" and self.queue_limit is not None and in_queue >= self.queue_limit
+            )
             assert full or queue_full
 
     @invariant()

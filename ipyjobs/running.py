@@ -1,0 +1,91 @@
+"""An attempt that is under way, as its backend speaks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from ipyjobs.execution import Attempt
+from ipyjobs.failure import Failure
+from ipyjobs.pickling import Payload
+from ipyjobs.preview import Preview
+from ipyjobs.status import Reason
+
+if TYPE_CHECKING:
+    from ipyjobs.flow import Flow
+    from ipyjobs.job import Job
+
+
+class Running:
+    """What a backend speaks to about one attempt; see `ipyjobs.execution.Context`."""
+
+    __slots__ = ("alarm", "attempt", "flow", "job", "over", "parted", "plain", "stopping", "why")
+
+    def __init__(self, flow: Flow, job: Job, attempt: Attempt) -> None:
+        self.flow = flow
+        self.job = job
+        self.attempt = attempt
+        self.stopping = False
+        self.why: Reason | None = None
+        """Why it is being stopped."""
+        self.over = False
+        self.parted = False
+        """The job has ended or moved on without this attempt, whose work goes on."""
+        self.plain = False
+        """A plain function on the user's loop has begun: nothing can stop it."""
+        self.alarm: asyncio.TimerHandle | None = None
+
+    def asked_to_stop(self) -> bool:
+        """`stopping`, as something that can be called."""
+        return self.stopping
+
+    def started(self, worker: str = "") -> None:
+        if not self.over and not self.parted and self.attempt.started_at is None:
+            self.attempt.worker = worker
+            self.flow.started(self)
+
+    def handle(self, text: str) -> None:
+        self.attempt.handle = text
+
+    def write(self, data: bytes, *, error: bool = False) -> None:
+        self.job.log.write(data)
+        self.flow.echo(data, error)
+
+    def report(self, progress: float | None, message: str | None, left_s: float | None) -> None:
+        if self.over or self.parted:
+            return
+        changes: dict[str, Any] = {}
+        if progress is not None:
+            changes.update(progress=progress, progress_at=time.time(), left_s=left_s)
+        if message is not None:
+            changes["message"] = " ".join(message.split())[:500]
+        self.job._set(changes)
+        self.flow.touch(self.job)
+
+    def memory(self, size_bytes: int) -> None:
+        if not self.over:
+            self.job._set({"memory_bytes": size_bytes})
+            self.flow.touch(self.job)
+
+    def note(self, text: str) -> None:
+        if not self.over and not self.parted:
+            self.job._set({"note": text})
+            self.flow.touch(self.job)
+
+    def done(self, value: Payload, preview: Preview) -> None:
+        self.flow.attempt_over(self, "done", value=value, preview=preview)
+
+    def failed(self, failure: Failure) -> None:
+        self.flow.attempt_over(self, "failed", failure=failure)
+
+    def released(self, why: str) -> None:
+        self.flow.attempt_over(self, "released", text=why)
+
+    def stopped(self) -> None:
+        self.flow.attempt_over(self, "cancelled")
+
+    def interrupted(self) -> None:
+        """The stop button hit a plain function on the user's loop."""
+        self.stopping, self.why = True, Reason.USER
+        self.flow.attempt_over(self, "cancelled")
