@@ -3,7 +3,7 @@
 Each function is one benchmark; its keywords are the benchmark's sizes, and it gives the benchmark's figures.
 """
 
-# ruff: noqa: ASYNC220, ASYNC240 - what measures may block or poll while nothing is being measured
+
 
 from __future__ import annotations
 
