@@ -28,6 +28,7 @@ from tests.integration.process_jobs import (
     echo,
     family,
     gone,
+    opened,
     pid,
     run,
     sleep,
@@ -38,20 +39,16 @@ from tests.integration.process_jobs import (
 @pytest.fixture(params=["guard", "spawn"])
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[ProcessBackend]:
     """An open backend, with a guard and without."""
-    backend = ProcessBackend(2, guarded=request.param == "guard")
-    backend.open(asyncio.get_running_loop())
-    yield backend
-    await backend.close()
+    async with opened(guarded=request.param == "guard") as backend:
+        yield backend
     assert not psutil.Process().children(recursive=True)
 
 
 @pytest.fixture
 async def guarded() -> AsyncIterator[ProcessBackend]:
     """An open backend with a guard."""
-    backend = ProcessBackend(2)
-    backend.open(asyncio.get_running_loop())
-    yield backend
-    await backend.close()
+    async with opened(2) as backend:
+        yield backend
     assert not psutil.Process().children(recursive=True)
 
 
@@ -66,6 +63,7 @@ async def test_a_job_returns_its_value_and_what_it_looks_like(backend: ProcessBa
     assert heard.preview is not None
     assert (heard.preview.type, heard.preview.short) == ("list", "[1, 2]")
     assert heard.pid != os.getpid()
+    assert heard.name.startswith(f"pid {heard.pid} since ")
 
 
 async def test_more_jobs_than_workers_all_come_back(backend: ProcessBackend) -> None:
@@ -450,14 +448,31 @@ async def test_workers_that_cannot_start_fail_the_jobs_with_what_they_said(
 ) -> None:
     (tmp_path / "cloudpickle.py").write_text("raise RuntimeError('broken on purpose')")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    async with opened(2) as backend:
+        heard = run(backend, echo)
+
+        with pytest.raises(WorkersBroken, match="broken on purpose"):
+            await heard.value()
+
+
+async def test_a_guard_that_cannot_start_fails_the_jobs_and_is_tried_again_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no python today >&2; exit 1")
+    broken.chmod(0o755)
     backend = ProcessBackend(2)
-    backend.open(asyncio.get_running_loop())
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(broken))
+            backend.open(asyncio.get_running_loop())
 
-    heard = run(backend, echo)
+            with pytest.raises(WorkersBroken, match="no python today"):
+                await run(backend, echo).value()
 
-    with pytest.raises(WorkersBroken, match="broken on purpose"):
-        await heard.value()
-    await backend.close()
+        assert await run(backend, add, 1, 1).value() == 2
+    finally:
+        await backend.close()
 
 
 async def test_a_preload_that_crashes_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,16 +483,15 @@ async def test_a_preload_that_crashes_is_dropped(tmp_path: Path, monkeypatch: py
     )
     (tmp_path / "fine.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    backend = ProcessBackend(2, preload=("crashing", "raising", "threading_away", "fine"))
     notes: list[str] = []
-    backend.host_note = notes.append  # type: ignore[method-assign]
-    backend.open(asyncio.get_running_loop())
+    async with opened(2, preload=("crashing", "raising", "threading_away", "fine")) as backend:
+        backend.host_note = notes.append  # type: ignore[method-assign]
 
-    assert await run(backend, lambda: "fine" in __import__("sys").modules).value()
+        assert await run(backend, lambda: "fine" in __import__("sys").modules).value()
 
-    text = "\n".join(notes)
-    assert all(each in text for each in ("crashing is no longer", "ZeroDivisionError", "threading_away cannot be"))
-    await backend.close()
+        text = "\n".join(notes)
+        for each in ("crashing is no longer", "ZeroDivisionError", "threading_away cannot be"):
+            assert each in text
 
 
 async def test_a_worker_that_dies_before_it_began_releases_its_job(guarded: ProcessBackend) -> None:
