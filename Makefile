@@ -2,12 +2,13 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format clean python
+.PHONY: help setup demo test bench format clean python
 
 help:
 	@echo "make demo            run the first notebook and serve JupyterLab on it"
 	@echo "make test            run every check"
 	@echo "make test ONLY=unit  run one stage or several (ONLY='ruff unit')"
+	@echo "make bench           measure side by side with floors and peers (ARGS=--quick)"
 	@echo "make format          lay the Python sources out"
 	@echo "make setup           only make .venv and build the dashboard"
 	@echo "make clean           remove what these made"
@@ -21,8 +22,11 @@ demo: python
 test: python
 	@$(PYTHON) tools/check.py $(ONLY)
 
-format: setup
-	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+bench: python
+	@$(PYTHON) tools/within.py python -m benchmarks $(ARGS)
+
+format: python
+	@$(PYTHON) tools/within.py ruff check --fix --quiet . ; .venv/bin/ruff format .
 
 clean:
 	rm -rf .venv .work js/node_modules ipyjobs/widget/static dist build .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The functions that are run as jobs. Executed in ``__main__``, as a notebook's cell is, so that they travel by value."""
+"""The functions that are run as jobs. Executed in ``__main__``, as a cell is, so that they travel by value."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ def total(*values: int) -> int:
 
 def use_numpy() -> float:
     """Need a library that takes a while to import."""
-    import numpy
+    import numpy as np
 
-    return float(numpy.arange(3).sum())
+    return float(np.arange(3).sum())
 
 
 def spin(path: str) -> None:
     """Start two children, write all three pids to `path`, and never give up the CPU again."""
     import os
     import subprocess
+    from pathlib import Path
 
     pids = [os.getpid(), *(subprocess.Popen(["sleep", "600"]).pid for _ in range(2))]
-    with open(path + ".new", "w") as file:
-        file.write(" ".join(map(str, pids)))
-    os.rename(path + ".new", path)
+    new = Path(path + ".new")
+    new.write_text(" ".join(map(str, pids)))
+    new.rename(path)
     while True:
         pass

@@ -1,5 +1,7 @@
 """The benchmarks with ipyjobs. Records, events and logs are on, as they always are."""
 
+# ruff: noqa: ASYNC240 - what measures may block or poll while nothing is being measured
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """The benchmarks with executor-engine, as shipped: with its log lines, which go to /dev/null, and its cache folder."""
 
+# ruff: noqa: ASYNC240 - what measures may block or poll while nothing is being measured
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """What the measured processes measure themselves with."""
 
+# ruff: noqa: ASYNC110, ASYNC240 - what measures may block or poll while nothing is being measured
+
 from __future__ import annotations
 
 import asyncio
@@ -77,7 +79,8 @@ class DeathWatch:
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-c", _WATCH], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(" ".join(map(str, pids)) + "\n")
         self._process.stdin.flush()
         self._process.stdout.readline()
@@ -102,7 +105,7 @@ async def pids_in(path: Path) -> list[int]:
 
 
 async def rest(seconds: float) -> dict[str, float]:
-    """CPU of this process while it does nothing of its own for a while; then, for a second, how late the loop answers."""
+    """CPU of this process while it does nothing of its own; then, for a second more, how late its loop answers."""
     cpu_s, at = time.process_time(), time.perf_counter()
     await asyncio.sleep(seconds)
     cpu_s, at = time.process_time() - cpu_s, time.perf_counter() - at

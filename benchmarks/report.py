@@ -18,6 +18,23 @@ _HEAD = """\
 | workload | floor | ipyjobs | {peer} | ipyjobs / floor | peer / floor | target |
 |---|--:|--:|--:|--:|--:|---|
 """
+_PAGE = """\
+# Benchmarks
+
+This page is printed by `python -m benchmarks --write`; nothing in it is written by hand.
+
+{facts}
+
+Each figure is the median of fresh interpreters, taken in turn (floor, ipyjobs, peer, floor, ipyjobs, peer …), in up to
+{rounds} rounds; what takes long is measured once. A ratio is the median of the ratios to the floor of the same round,
+with the smallest and the largest behind it: on a machine that others use too, trust ratios rather than times.
+
+The *floor* is the least that the workload can cost: bare asyncio tasks, `run_in_executor` with 20 threads, warm bare
+worker processes on socketpairs (`benchmarks/floors.py`). Functions are defined in `__main__`, as in a notebook, and
+travel by value. ipyjobs keeps its records, events and logs; the peer is as shipped, with its log lines sent to
+`/dev/null` and its folders kept in memory where there is a `/dev/shm`.
+
+{table}"""
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
@@ -60,31 +77,8 @@ def page(outcomes: Iterable[Outcome], facts: Iterable[str], rounds: int) -> str:
         for outcome in outcomes
     }
     name, most = max(left.items(), key=lambda each: each[1], default=("", 0))
-    return (
-        "\n".join(
-            [
-                "# Benchmarks",
-                "",
-                "This page is printed by `python -m benchmarks --write`; nothing in it is written by hand.",
-                "",
-                *(f"- {each}" for each in facts),
-                "",
-                "Each figure is the median of fresh interpreters, taken in turn: floor, ipyjobs, peer, floor, ipyjobs, peer …"
-                f" up to {rounds} rounds.",
-                "A ratio is the median of the ratios to the floor of the same round, with the smallest and the largest behind it:",
-                "on a machine that others use too, trust ratios rather than times.",
-                "The *floor* is the least that the workload can cost: bare asyncio tasks, `run_in_executor` with 20 threads,"
-                " warm bare worker processes on socketpairs",
-                "(`benchmarks/floors.py`). Functions are defined in `__main__`, as in a notebook, and travel by value.",
-                "ipyjobs keeps its records, events and logs; the peer is as shipped, its log lines sent to `/dev/null` and its folders"
-                " kept in memory where there is a `/dev/shm`.",
-                "",
-                table(outcomes),
-                f"Processes that the peer left running: up to {most} (`{name}`)." if most else "",
-            ]
-        ).rstrip()
-        + "\n"
-    )
+    text = _PAGE.format(facts="\n".join(f"- {each}" for each in facts), rounds=rounds, table=table(outcomes))
+    return text + (f"\nProcesses that the peer left running: up to {most} (`{name}`).\n" if most else "")
 
 
 def _line(outcome: Outcome, figure: Figure) -> str:

@@ -70,7 +70,10 @@ class Context(Protocol):
     """Whether the engine has asked for a stop."""
 
     def started(self, worker: str = "") -> None:
-        """The function begins now; until then the job is pending. `worker` says where: "pid 4711"."""
+        """The function begins now; until then the job is pending. `worker` says where: "pid 4711".
+
+        Said again, it only adds the worker, for those that learn it late.
+        """
         ...
 
     def handle(self, text: str) -> None:

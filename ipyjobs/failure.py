@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ipyjobs.errors import JobFailed, WorkerDied
 from ipyjobs.revival import Shape, dismantle, revive, traceback_of
-from ipyjobs.schema import ErrorRecord, FrameRecord, LineRecord
+
+if TYPE_CHECKING:
+    from ipyjobs.schema import ErrorRecord, FrameRecord
 
 Link = Literal["", "cause", "context", "member"]
 
@@ -124,6 +126,8 @@ class Failure:
 
     def errors(self) -> tuple[ErrorRecord, ...]:
         """What happened, for the page: the exception first, then what led to it; source is read here and now."""
+        from ipyjobs.schema import ErrorRecord  # slow to load, and a worker never needs it
+
         return tuple(
             ErrorRecord(
                 type=captured.type,
@@ -275,6 +279,8 @@ def _is_own(file: str) -> bool:
 
 
 def _frame_record(frame: Frame) -> FrameRecord:
+    from ipyjobs.schema import FrameRecord, LineRecord  # slow to load, and a worker never needs it
+
     source = linecache.getlines(frame.file) if frame.line else []
     first, last = max(1, frame.line - 2), min(len(source), frame.line + 1)
     lines = tuple(LineRecord(number, source[number - 1].rstrip("\n")) for number in range(first, last + 1))

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,14 +28,14 @@ from ipyjobs.output import JobLog
 from ipyjobs.pickling import FutureLike, Packed, Payload
 from ipyjobs.preview import Preview, in_short
 from ipyjobs.retry import Retry
-from ipyjobs.schema import JobRecord
 from ipyjobs.status import Reason, Status, Verb, step
 from ipyjobs.traits import Field, Input, Outcome
-from ipyjobs.waiting import Act, Countdown
+from ipyjobs.waiting import Act, Countdown, Waiter
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
     from ipyjobs.execution import Attempt
+    from ipyjobs.schema import JobRecord
 
 _SEED = os.urandom(6).hex()
 _NUMBERS = itertools.count(1)
@@ -70,19 +70,6 @@ class JobFuture(FutureLike):
 
     def __repr__(self) -> str:
         return f"<future of job {self.job.name!r}>"
-
-
-@dataclass(slots=True, eq=False)
-class Waiter:
-    """Somebody on some loop who waits for a job."""
-
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[None]
-
-    def wake(self) -> None:
-        """Only on `loop`."""
-        if not self.future.done():
-            self.future.set_result(None)
 
 
 class Job(traitlets.HasTraits):
@@ -125,6 +112,14 @@ class Job(traitlets.HasTraits):
     InvalidOption
         A value makes no sense; the message says which one would.
     """
+
+    # What is no trait has a slot: with over thirty attributes the instance's dictionary is a third of a job's memory.
+    __slots__ = (
+        "_callbacks", "_described", "_failure", "_held_back", "_log", "_onlookers", "_opaque", "_packed", "_payload",
+        "_preview", "_queued_at", "_removed", "_retry", "_round", "_story", "_traceback", "_unsaid", "_upstream",
+        "_variables", "_waiters", "args", "attempts", "condition", "created_at", "engine", "func", "kwargs", "options",
+        "timeout", "wait_time_delta",
+    )  # fmt: skip
 
     backend_name: ClassVar[str] = "thread"
     known_options: ClassVar[frozenset[str]] = frozenset()
@@ -435,7 +430,8 @@ class Job(traitlets.HasTraits):
     def record(self) -> JobRecord:
         """The job as a page sees it."""
         values = self._trait_values
-        return JobRecord(*(values[name] if read is None else read(self) for name, read in _RECORD))
+        kind, columns = _record_columns()
+        return kind(*(values[name] if read is None else read(self) for name, read in columns))
 
     def _its_engine(self, verb: str) -> Engine:
         if self.engine is None:
@@ -485,13 +481,20 @@ def _waiting(job: Job) -> str:
     return "" if job.engine is None or job.status is not Status.PENDING else job.engine.waiting_text(job)
 
 
+@cache
+def _record_columns() -> tuple[type[JobRecord], list[tuple[str, Callable[[Job], Any] | None]]]:
+    """What a record is made of: its class, and for each field the function to compute it with, if it is no trait."""
+    from ipyjobs.schema import JobRecord  # a third of the time the package takes to load, and only pages need it
+
+    return JobRecord, [(name, _COMPUTED.get(name)) for name in JobRecord.__dataclass_fields__]
+
+
 _COMPUTED: dict[str, Callable[[Job], Any]] = {
     "waiting": _waiting,
     "arguments": lambda job: in_short(job._described),
     "result": lambda job: job._preview.short if job._preview is not None else "",
     "log_bytes": lambda job: job._log.size if job._log is not None else 0,
 }
-_RECORD = [(name, _COMPUTED.get(name)) for name in JobRecord.__dataclass_fields__]
 _DEFAULTS: dict[str, Any] = {
     name: trait.default_value for name, trait in Job.class_traits().items() if isinstance(trait, Field)
 }

@@ -6,9 +6,9 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from ipyjobs.context import running
 
@@ -153,10 +153,11 @@ class JobLog:
         return b"".join(parts)
 
 
-class Dispatcher(io.TextIOBase):
+class Dispatcher:
     """Lies over `sys.stdout` or `sys.stderr`: what a job writes goes to its log, all else passes through.
 
-    It stays where it is and asks the context which job is speaking, so nothing is swapped when jobs begin or end.
+    It stays where it is and asks the context which job is speaking, so nothing is swapped when jobs begin or end. It is
+    no `io.TextIOBase`: that class's finaliser calls back into an object that is being freed, and crashed Python 3.11.
     """
 
     def __init__(self, stream: TextIO, *, error: bool) -> None:
@@ -169,45 +170,32 @@ class Dispatcher(io.TextIOBase):
             return len(text)
         return self._stream.write(text)
 
-    def writelines(self, lines: Any) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
-
-    def flush(self) -> None:
-        self._stream.flush()
 
     def isatty(self) -> bool:
         return running.get() is None and self._stream.isatty()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    # `io.TextIOBase` defines these itself, so they would never reach `__getattr__`.
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
-
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        return self._stream.errors
-
-    @property
-    def closed(self) -> bool:
-        return self._stream.closed
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
     def close(self) -> None:
         """Never closes what lies below."""
 
-    def writable(self) -> bool:
-        return True
+    def __enter__(self) -> Dispatcher:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Never closes what lies below."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def dispatch_output() -> None:
     """Lay a `Dispatcher` over whatever `sys.stdout` and `sys.stderr` are now. Doing it twice is harmless."""
-    if type(sys.stdout) is not Dispatcher and sys.stdout is not None:
-        sys.stdout = Dispatcher(sys.stdout, error=False)
-    if type(sys.stderr) is not Dispatcher and sys.stderr is not None:
-        sys.stderr = Dispatcher(sys.stderr, error=True)
+    if sys.stdout is not None and type(sys.stdout) is not Dispatcher:
+        sys.stdout = cast("TextIO", Dispatcher(sys.stdout, error=False))
+    if sys.stderr is not None and type(sys.stderr) is not Dispatcher:
+        sys.stderr = cast("TextIO", Dispatcher(sys.stderr, error=True))

@@ -41,8 +41,8 @@ class Running:
         return self.stopping
 
     def started(self, worker: str = "") -> None:
+        self.attempt.worker = worker or self.attempt.worker
         if not self.over and not self.parted and self.attempt.started_at is None:
-            self.attempt.worker = worker
             self.flow.started(self)
 
     def handle(self, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyjobs.mailbox import Mailbox
@@ -12,6 +13,19 @@ from ipyjobs.status import ENDED
 
 if TYPE_CHECKING:
     from ipyjobs.job import Job
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """Somebody on some loop who waits for a job."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[None]
+
+    def wake(self) -> None:
+        """Only on `loop`."""
+        if not self.future.done():
+            self.future.set_result(None)
 
 
 class Countdown:

@@ -20,6 +20,7 @@ from workplace import BIN, NOTEBOOK, ROOT, WORK, Trouble, environment, run, told
 REPORTS = WORK / "reports"
 TOGETHER_S = 80 * 60  # all stages; a hanging test run shall still end with a closing line
 STAGE_S = 15 * 60
+LEAVING_S = 3.0  # what is on its way out when a stage ends has this long
 # Folders of tests/ in the order in which they say most per second; one that is not named here comes before the last.
 FOLDERS = ["unit", "contracts", "integration", "kernel"]
 LAST = "browser"
@@ -29,9 +30,19 @@ class Run:
     """One run of the checks: its environment, its time, and what came of each stage."""
 
     def __init__(self) -> None:
+        self.give_up_at = time.monotonic() + TOGETHER_S
         self.mark = secrets.token_hex(8)
         self.env = {**environment(), "IPYJOBS_CHECK": self.mark}
-        self.give_up_at = time.monotonic() + TOGETHER_S
+        if not sys.stdout.isatty():
+            self.env["NO_COLOR"] = "1"
+        self.no_chromium = ""
+
+    def find_chromium(self) -> None:
+        """Find Chromium, or install it; if it can't be had, the stage that needs it says so and fails."""
+        try:
+            self.env["IPYJOBS_CHROMIUM"] = install.chromium()
+        except Trouble as trouble:
+            self.no_chromium = str(trouble)
 
     def status(self, command: list[str], cwd: Path = ROOT) -> int:
         left_s = max(1.0, self.give_up_at - time.monotonic())
@@ -61,7 +72,7 @@ class Run:
 def stages(here: Run) -> dict[str, Callable[[], Count]]:
     ruff, python = str(BIN / "ruff"), str(BIN / "python")
     found = {
-        "ruff": lambda: here.one([ruff, "check", "."], [ruff, "format", "--check", "."]),
+        "ruff": lambda: here.one([ruff, "check", "--output-format=concise", "."], [ruff, "format", "--check", "."]),
         "pyright": lambda: here.one([str(BIN / "pyright"), "--pythonpath", python]),
         "tsc": lambda: here.one(["npm", "run", "--silent", "check"], cwd=install.JS),
         "vitest": here.vitest,
@@ -97,17 +108,18 @@ def _demo(here: Run) -> Count:
 
 
 def _browser(here: Run) -> Count:
-    try:
-        here.env["IPYJOBS_CHROMIUM"] = install.chromium()
-    except Trouble as trouble:
-        print(f"ipyjobs: {trouble}", flush=True)
+    if here.no_chromium:
+        print(f"ipyjobs: {here.no_chromium}", flush=True)
         return Count(failed=1)
     return here.pytest(LAST, f"tests/{LAST}")
 
 
 def _left_running(here: Run) -> Count:
     """Count each process that a stage left behind as a failure, and end it."""
-    found = residue.processes(f"IPYJOBS_CHECK={here.mark}")
+    mark = f"IPYJOBS_CHECK={here.mark}"
+    give_up_at = time.monotonic() + LEAVING_S
+    while (found := residue.processes(mark)) and time.monotonic() < give_up_at:
+        time.sleep(0.1)  # no event tells of the end of a stranger's process
     for pid, command in found.items():
         print(f"left running: {pid} {command}", flush=True)
         residue.kill(pid)
@@ -135,6 +147,8 @@ def main() -> int:
     wanted = [name for argument in sys.argv[1:] for name in argument.replace(",", " ").split()]
     if unknown := [name for name in wanted if name not in todo]:
         raise Trouble(f"no stage is called {unknown[0]!r}; there are {', '.join(todo)}")
+    if LAST in (wanted or todo):
+        here.find_chromium()
     total, lines = Count(), []
     for name in wanted or todo:
         start = time.monotonic()

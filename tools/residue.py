@@ -18,7 +18,6 @@ _OURS = (
     "scikit",
     "pyright",
     "playwright",
-    "chromium",
     "executor",
 )
 # What package managers keep, and the shared folders themselves, which they may be the first to make.

@@ -8,6 +8,7 @@ import itertools
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 from ipyjobs.backends import Backend
 from ipyjobs.calling import context_of, resolved
@@ -35,6 +36,8 @@ class ThreadBackend(Backend):
         self._busy += 1
         if self._busy > len(self._threads):
             self._add_thread()
+        # There is a free thread, so it begins now. Hearing that from the thread would wake this loop twice for each job.
+        context.started()
         self._calls.put((call, context))
 
     def stop(self, context: Context) -> bool:
@@ -55,18 +58,18 @@ class ThreadBackend(Backend):
         thread.start()
 
     def _work(self) -> None:
+        label = threading.current_thread().name.removeprefix("ipyjobs-")
         while (item := self._calls.get()) is not None:
             call, context = item
             if context.stopping:
-                self._inbox.post(self._over, context.stopped)
+                self._inbox.post(self._over, context, label, context.stopped)
                 continue
-            self._inbox.post(context.started, threading.current_thread().name.removeprefix("ipyjobs-"))
             try:
                 value = call.variables.run(self._call, call, context)
             except BaseException as error:
-                self._inbox.post(self._over, context.failed, Failure.of(error))
+                self._inbox.post(self._over, context, label, context.failed, Failure.of(error))
             else:
-                self._inbox.post(self._over, context.done, Payload(value), preview(value))
+                self._inbox.post(self._over, context, label, context.done, Payload(value), preview(value))
             # Keep nothing of the job alive while waiting for the next.
             del item, call, context
 
@@ -76,6 +79,7 @@ class ThreadBackend(Backend):
         value = call.function(*args, **kwargs)
         return asyncio.run(value) if inspect.iscoroutine(value) else value
 
-    def _over(self, say: object, *args: object) -> None:
+    def _over(self, context: Context, label: str, say: Callable[..., None], *args: object) -> None:
         self._busy -= 1
-        say(*args)  # type: ignore[operator]  # one of the context's methods
+        context.started(label)
+        say(*args)

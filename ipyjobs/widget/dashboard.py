@@ -79,7 +79,7 @@ class Dashboard(anywidget.AnyWidget):
         super().__init__(_esm=_built("board.js"), _css=_built("board.css"))
         self._feed = (feed_class or _feed_class())(engine, self._send_message, focus=[job_id] if job_id else focus)
         self._feed.comm_subshell = _keep_subshell(self.comm)
-        self.on_msg(self._received)
+        self._untyped.on_msg(self._received)
 
     def close(self) -> None:
         """Take the widget off all pages and stop sending."""
@@ -87,16 +87,22 @@ class Dashboard(anywidget.AnyWidget):
             self._feed.close()
         super().close()
 
+    @property
+    def _untyped(self) -> Any:
+        return self  # ipywidgets has no annotations
+
     def _send_message(self, message: dict[str, Any]) -> None:
-        self.send(message)
+        self._untyped.send(message)
 
     def _received(self, _widget: object, content: object, _buffers: object) -> None:
         if self._feed is not None:
             self._feed.receive(content)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        shown = super()._repr_mimebundle_(**kwargs)
-        data, metadata = shown if isinstance(shown, tuple) else (shown or {}, {})
+        base: Any = super()
+        data: dict[str, Any]
+        metadata: dict[str, Any]
+        data, metadata = base._repr_mimebundle_(**kwargs)
         jobs = () if self._feed is None else self._feed.records()
         return {**data, "text/html": as_html(jobs), "text/plain": as_text(jobs)}, metadata
 

@@ -1,9 +1,9 @@
-/** The part of a job's log that the page holds: some 250 kB around where the reader is, of any size. Pure. */
+/** The part of a job's log that the page holds: some 130 kB around where the reader is, of any size. Pure. */
 
 import type { LogPart } from "./schema.gen.ts";
 
 /** Bytes asked for at once. */
-export const CHUNK = 64 * 1024;
+export const CHUNK = 32 * 1024;
 /** Chunks that are held; the far end goes when one comes. */
 const HELD = 4;
 
@@ -56,8 +56,10 @@ export class Logbook {
 
   before(): Range | null {
     if (this.atStart) return null;
-    const stop = this.start === this.dropped[1] && this.dropped[1] > 0 ? this.dropped[0] : this.start;
-    return { start: Math.max(0, stop - CHUNK), stop };
+    const [from, to] = this.dropped;
+    const stop = to > 0 && this.start <= to && this.start > from ? from : this.start;
+    const least = stop > to ? to : 0;
+    return { start: Math.max(least, stop - CHUNK), stop };
   }
 
   after(): Range {
@@ -75,13 +77,22 @@ export class Logbook {
     const given: Piece = { start: part.start, stop: part.stop, text: part.text };
     if (fresh || !this.pieces.length) this.pieces = [this.#trimmed(given, part.start !== 0 && fresh)];
     else if (this.#follows(this.stop, given.start)) this.#append(given);
-    else if (this.#follows(given.stop, this.start)) this.pieces = [fromLineStart(given), ...this.pieces].slice(0, HELD);
-    else if (given.start < this.start || given.stop > this.stop) this.pieces = [fromLineStart(given)];
+    else if (this.#follows(given.stop, this.start)) this.pieces = [this.#fromLineStart(given), ...this.pieces].slice(0, HELD);
+    else if (given.start < this.start || given.stop > this.stop) this.pieces = [this.#fromLineStart(given)];
   }
 
   /** A piece that begins within a line, except where the reader asked for that very place. */
   #trimmed(piece: Piece, tail: boolean): Piece {
-    return tail && piece.stop >= this.size ? fromLineStart(piece) : piece;
+    return tail && piece.stop >= this.size ? this.#fromLineStart(piece) : piece;
+  }
+
+  /** Less the rest of a line at its head. Left whole where bytes were replaced: their number can't be told then. */
+  #fromLineStart(piece: Piece): Piece {
+    if (piece.start === 0 || piece.start === this.dropped[1]) return piece;
+    const end = piece.text.indexOf("\n");
+    const head = piece.text.slice(0, end + 1);
+    if (end < 0 || end + 1 === piece.text.length || head.includes("\ufffd")) return piece;
+    return { start: piece.start + size(head), stop: piece.stop, text: piece.text.slice(end + 1) };
   }
 
   #follows(stop: number, start: number): boolean {
@@ -101,11 +112,3 @@ export class Logbook {
 }
 
 const span = (piece: Piece): number => piece.stop - piece.start;
-
-/** Less the rest of a line at its head. Left whole where bytes were replaced: their number can't be told then. */
-function fromLineStart(piece: Piece): Piece {
-  const end = piece.start === 0 ? -1 : piece.text.indexOf("\n");
-  const head = piece.text.slice(0, end + 1);
-  if (end < 0 || end + 1 === piece.text.length || head.includes("\ufffd")) return piece;
-  return { start: piece.start + size(head), stop: piece.stop, text: piece.text.slice(end + 1) };
-}

@@ -253,8 +253,9 @@ export class Store {
 
   #tick(): void {
     if (document.visibilityState === "hidden") return;
-    this.now.value = this.#time();
     const { state } = this.connection.peek();
+    if (state === "gone") return; // what is shown is the past; it does not tick
+    this.now.value = this.#time();
     const silent = (performance.now() - this.#heard) / 1000;
     if (silent < LATE_S) return;
     if (state === "connecting") this.connection.value = { state: "absent" };

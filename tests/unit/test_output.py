@@ -98,6 +98,7 @@ def test_the_dispatcher_passes_everything_through_outside_of_jobs() -> None:
     assert over.getvalue() == "hello\nab"
     over.close()
     assert not below.closed
+    assert over.flush() is None
 
 
 def test_the_dispatcher_gives_a_jobs_words_to_the_job() -> None:

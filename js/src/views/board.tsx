@@ -21,12 +21,13 @@ import { useEffect, useRef } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import type { Desk } from "../desk.ts";
 import { pressed } from "../keys.ts";
+import { keepKeys } from "../shortcuts.ts";
 import type { Store } from "../store.ts";
 import { followTheme } from "../theme.ts";
 import { CopyButton } from "./copy.tsx";
 import { DetailPanel } from "./detail.tsx";
 import { Footer } from "./footer.tsx";
-import { Header, KernelLine } from "./header.tsx";
+import { Header } from "./header.tsx";
 import { Help } from "./help.tsx";
 import { Table } from "./table.tsx";
 import { Toolbar } from "./toolbar.tsx";
@@ -61,9 +62,6 @@ export function Dashboard({ desk }: { desk: Desk }) {
 export function Card({ desk, id }: { desk: Desk; id: string }) {
   return (
     <Root desk={desk} name="card">
-      <div class="ij-card-line">
-        <KernelLine store={desk.store} />
-      </div>
       <Banner store={desk.store} />
       <DetailPanel desk={desk} id={id} card />
     </Root>
@@ -72,17 +70,21 @@ export function Card({ desk, id }: { desk: Desk; id: string }) {
 
 function Root({ desk, name, children }: { desk: Desk; name: string; children: ComponentChildren }) {
   const root = useRef<HTMLDivElement>(null);
-  useEffect(() => (root.current ? followTheme(root.current) : undefined), []);
+  useEffect(() => {
+    if (!root.current) return undefined;
+    const stops = [followTheme(root.current), keepKeys(root.current)];
+    return () => stops.forEach((stop) => stop());
+  }, []);
   const keys = (event: KeyboardEvent) => {
-    if (!root.current || !pressed(event, desk, root.current)) return;
-    event.preventDefault();
-    event.stopPropagation();
+    if (root.current && pressed(event, desk, root.current)) event.preventDefault();
+    if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
   };
   return (
     <div
       ref={root}
       class={`ipyjobs ij-${name}`}
       data-testid={name}
+      data-connection={desk.store.connection.value.state}
       data-lm-suppress-shortcuts="true"
       role="region"
       aria-label={name === "card" ? "Job" : "Jobs"}
@@ -102,7 +104,7 @@ function Banner({ store }: { store: Store }) {
   if (connection.state === "gone")
     return (
       <div class="ij-banner ij-bad" data-testid="banner" role="alert">
-        <b>Disconnected:</b> {connection.why}. {known ? "What is shown was the last that is known; " : ""}re-run this cell.
+        <b>Disconnected:</b> {connection.why}. {known ? "What is shown is the last that was known; " : ""}re-run this cell.
       </div>
     );
   if (connection.state === "late")

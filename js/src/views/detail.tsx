@@ -7,6 +7,7 @@ import type { Store } from "../store.ts";
 import { Attempts } from "./attempts.tsx";
 import { CopyButton } from "./copy.tsx";
 import { ErrorTab } from "./error.tsx";
+import { KernelLine } from "./header.tsx";
 import { LogTab } from "./log.tsx";
 import { Bar, reasonOf, retryText, RunTime } from "./row.tsx";
 import { Glyph, Shape, WORDS } from "./shapes.tsx";
@@ -97,6 +98,7 @@ function DetailHead({ desk, job, card }: { desk: Desk; job: JobRecord; card: boo
       <b title={nameOf(job.name)}>{nameOf(job.name)}</b>
       <code title={brief(job.arguments, 600)}>{brief(job.arguments)}</code>
       <span class="ij-grow" />
+      {card && <KernelLine store={store} />}
       {isEnded(job) ? (
         <button type="button" class="ij-btn" data-testid="rerun" disabled={dead || asked !== undefined} onClick={() => store.rerun([job.id])}>
           Rerun<kbd>r</kbd>
@@ -161,7 +163,8 @@ function Facts({ job, detail, store }: { job: JobRecord; detail: Detail | null; 
 
 function Body({ tab, job, detail, desk }: { tab: Tab; job: JobRecord; detail: Detail | null; desk: Desk }) {
   if (tab === "log") return <LogTab key={job.id} desk={desk} job={job} />;
-  if (!detail) return <p class="ij-quiet">{job.error && tab === "error" ? visible(job.error) : "Loading…"}</p>;
+  const gone = desk.store.connection.value.state === "gone";
+  if (!detail) return <p class="ij-quiet">{job.error && tab === "error" ? visible(job.error) : gone ? "Not known before the kernel went away." : "Loading…"}</p>;
   switch (tab) {
     case "error":
       return <ErrorTab job={job} detail={detail} />;

@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { Ref } from "preact";
 import type { Desk } from "../desk.ts";
 import { bytes, plural, whole } from "../format.ts";
+import { CHUNK } from "../logbook.ts";
 import { isEnded } from "../model.ts";
 import type { JobRecord } from "../schema.gen.ts";
 import type { OpenLog } from "../store.ts";
@@ -35,7 +36,7 @@ export function LogTab({ desk, job }: { desk: Desk; job: JobRecord }) {
   };
   const jump = (offset: number) => {
     desk.follow.value = false;
-    store.readLog(job.id, { start: offset, stop: offset + 64 * 1024 }, true);
+    store.readLog(job.id, { start: offset, stop: offset + CHUNK }, true);
   };
   const [gapFrom, gapTo] = book.dropped;
   return (

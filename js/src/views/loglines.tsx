@@ -3,7 +3,7 @@ import type { Span, Style } from "../ansi.ts";
 import { whole } from "../format.ts";
 import { still } from "./still.tsx";
 
-/** Lines drawn together; the browser skips those blocks that are not in view. */
+/** Lines drawn together: when a log grows, only its last block is drawn again. */
 const BLOCK = 50;
 
 /** Part of a log as styled lines. */
