@@ -22,6 +22,8 @@ _ROOT = Path(__file__).parent.parent
 _MARK = "IPYJOBS_BENCHMARK"
 _TOO_LONG_S = 6.0
 """A side whose round took longer than this is not measured again."""
+_PEER_ROUNDS = 2
+"""The peer is measured so often at most: what is ten times as long needs no third digit."""
 _GRACE_S = 20.0
 """What a side may take beside its bound, to start and to set up, before it is killed."""
 
@@ -83,6 +85,8 @@ def measure(benchmark: Benchmark, rounds: int, bound_s: float, *, quick: bool, h
         for side in sides:
             answers = outcome.answers[side]
             if answers and (answers[-1].took_s > _TOO_LONG_S or answers[-1].trouble):
+                continue
+            if side == "peer" and len(answers) == _PEER_ROUNDS:
                 continue
             answers.append(_answer(benchmark, side, sizes, bound_s))
     return outcome
