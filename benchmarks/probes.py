@@ -1,7 +1,5 @@
 """What the measured processes measure themselves with."""
 
-# ruff: noqa: ASYNC110, ASYNC240 - what measures may block or poll while nothing is being measured
-
 from __future__ import annotations
 
 import asyncio
