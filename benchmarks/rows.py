@@ -69,8 +69,8 @@ def _time(title: str, most_times: float | None = None, unit: str = "µs") -> tup
 
 
 def _first(what: str) -> tuple[Figure, ...]:
-    return Figure("first", f"first process job of a notebook's engine{what}", "ms"), Figure(
-        "second", f"second process job of a notebook's engine{what}", "ms"
+    return Figure("first", f"first process job, worker ready{what}", "ms"), Figure(
+        "second", f"second process job{what}", "ms"
     )
 
 
@@ -99,7 +99,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("first_process", _first(""), {"function": "noop"}),
     Benchmark(
         "first_cold",
-        (Figure("first", "first process job of a coroutine's engine, which has started no worker", "ms"),),
+        (Figure("first", "first process job, no worker started yet", "ms"),),
         {"function": "noop"},
         None,
         rounds=3,

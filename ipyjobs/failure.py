@@ -145,8 +145,9 @@ class Failure:
 
 
 def one_line(captured: Captured) -> str:
-    """Type and message, on one line of at most 300 characters."""
-    text = " ".join(f"{captured.type}: {captured.message}".split()) if captured.message else captured.type
+    """Type, without its module, and message, on one line of at most 300 characters."""
+    name = captured.type.rpartition(".")[2]
+    text = " ".join(f"{name}: {captured.message}".split()) if captured.message else name
     return text if len(text) <= SUMMARY else text[: SUMMARY - 1] + "…"
 
 

@@ -132,7 +132,7 @@ class Flow:
 
     def _anew(self, job: Job) -> None:
         job._round += 1
-        job._payload = job._preview = job._failure = job._traceback = None
+        job._payload = job._preview = job._failure = None
         job._set({"started_at": None, "ended_at": None, "message": "", "error": "", **_AGAIN})
         self._move(job, Verb.RERUN, attempt=0, submitted_at=time.time(), memory_bytes=None)
 

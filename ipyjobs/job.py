@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
 from functools import cache
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
@@ -116,7 +115,7 @@ class Job(traitlets.HasTraits):
     # What is no trait has a slot: with over thirty attributes the instance's dictionary is a third of a job's memory.
     __slots__ = (
         "_callbacks", "_described", "_failure", "_held_back", "_log", "_onlookers", "_opaque", "_packed", "_payload",
-        "_preview", "_queued_at", "_removed", "_retry", "_round", "_story", "_traceback", "_unsaid", "_upstream",
+        "_preview", "_queued_at", "_removed", "_retry", "_round", "_story", "_unsaid", "_upstream",
         "_variables", "_waiters", "args", "attempts", "condition", "created_at", "engine", "func", "kwargs", "options",
         "timeout", "wait_time_delta",
     )  # fmt: skip
@@ -220,7 +219,6 @@ class Job(traitlets.HasTraits):
         self._payload: Payload | None = None
         self._preview: Preview | None = None
         self._failure: Failure | None = None
-        self._traceback: TracebackType | None = None
         self._packed: Packed | None = None
         self._upstream: tuple[str, ...] = ()
         self._described: tuple[tuple[str, str, str], ...] = ()
@@ -278,7 +276,7 @@ class Job(traitlets.HasTraits):
             case Status.FAILED:
                 error = self.exception()
                 assert error is not None
-                raise error.with_traceback(self._traceback)
+                raise error
             case Status.CANCELLED:
                 raise JobCancelled(self.name, _why(self))
             case status:
@@ -291,10 +289,7 @@ class Job(traitlets.HasTraits):
         """Why the job failed; None if it has not failed. The same object each time."""
         if self.status is not Status.FAILED or self._failure is None:
             return None
-        error = self._failure.exception()
-        if self._traceback is None:
-            self._traceback = error.__traceback__
-        return error
+        return self._failure.exception()
 
     def story(self) -> list[Event]:
         """Every move of this job so far, oldest first. Printed line by line it reads as what happened."""

@@ -36,7 +36,7 @@ class ThreadBackend(Backend):
         self._busy += 1
         if self._busy > len(self._threads):
             self._add_thread()
-        # There is a free thread, so it begins now. Hearing that from the thread would wake this loop twice for each job.
+        # There is a free thread, so it begins now. Hearing that from the thread would wake this loop twice a job.
         context.started()
         self._calls.put((call, context))
 

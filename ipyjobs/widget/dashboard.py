@@ -142,6 +142,6 @@ def _keep_subshell(comm: Any) -> bool:
     7.0 to 7.3 do so unasked; 6 has no subshells. To be removed when ipykernel routes by request again.
     """
     if hasattr(comm, "_reply_subshell_for"):
-        comm._reply_subshell_for = lambda _data, default: default  # pyright: ignore
+        comm._reply_subshell_for = lambda _data, default: default  # pyright: ignore[reportUnknownLambdaType]
     kernel = getattr(comm, "kernel", None)
     return bool(getattr(kernel, "_supports_kernel_subshells", False))

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import psutil
@@ -35,6 +36,7 @@ class Heard:
         self.reports: list[tuple[float | None, str | None, float | None]] = []
         self.memory_bytes = 0
         self.worker = ""
+        self.name = ""
         self.payload: Payload | None = None
         self.preview: Preview | None = None
         self.failure: Failure | None = None
@@ -46,7 +48,7 @@ class Heard:
         self.begun.set()
 
     def handle(self, text: str) -> None:
-        self.events.append("handle")
+        self.name = text
 
     def write(self, data: bytes, *, error: bool = False) -> None:
         assert not self.over.is_set(), "output after the end"
@@ -114,6 +116,19 @@ class Heard:
     @property
     def pid(self) -> int:
         return int(self.worker.removeprefix("pid "))
+
+
+@asynccontextmanager
+async def opened(
+    limit: int = 2, *, preload: tuple[str, ...] = (), guarded: bool = True
+) -> AsyncIterator[ProcessBackend]:
+    """An open backend, which is closed whatever becomes of the test."""
+    backend = ProcessBackend(limit, preload=preload, guarded=guarded)
+    backend.open(asyncio.get_running_loop())
+    try:
+        yield backend
+    finally:
+        await backend.close()
 
 
 def run(

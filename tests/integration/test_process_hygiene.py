@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -16,16 +15,14 @@ import psutil
 import pytest
 
 from ipyjobs.backends.process import ProcessBackend
-from tests.integration.process_jobs import echo, gone, pid, run, sleep
+from tests.integration.process_jobs import echo, gone, opened, pid, run, sleep
 
 
 @pytest.fixture
 async def backend() -> AsyncIterator[ProcessBackend]:
     """An open backend with a guard, that runs one job at a time."""
-    backend = ProcessBackend(1)
-    backend.open(asyncio.get_running_loop())
-    yield backend
-    await backend.close()
+    async with opened(1) as backend:
+        yield backend
     assert not psutil.Process().children(recursive=True)
 
 
@@ -46,9 +43,11 @@ async def test_a_job_starts_in_the_present_folder_environment_and_search_path(
     monkeypatch.setenv("IPYJOBS_TEST", "é=1")
     monkeypatch.syspath_prepend("/nowhere")
 
+    sys.path.append(tmp_path)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
     cwd, variable, path = await run(backend, surroundings).value()
     assert (cwd, variable) == (str(tmp_path), "é=1")
-    assert path == sys.path
+    assert path == [str(each) for each in sys.path]
     monkeypatch.delenv("IPYJOBS_TEST")
     assert (await run(backend, surroundings).value())[1] is None
 
@@ -83,17 +82,15 @@ async def test_a_module_is_preloaded_anew_when_the_environment_has_changed(
 ) -> None:
     (tmp_path / "reads_environment.py").write_text("import os; seen = os.environ.get('IPYJOBS_TEST')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    backend = ProcessBackend(1, preload=("reads_environment",))
-    backend.open(asyncio.get_running_loop())
+    async with opened(1, preload=("reads_environment",)) as backend:
 
-    def seen() -> Any:
-        return sys.modules["reads_environment"].seen  # type: ignore[attr-defined]
+        def seen() -> Any:
+            return sys.modules["reads_environment"].seen  # type: ignore[attr-defined]
 
-    assert await run(backend, seen).value() is None
-    monkeypatch.setenv("IPYJOBS_TEST", "new")
+        assert await run(backend, seen).value() is None
+        monkeypatch.setenv("IPYJOBS_TEST", "new")
 
-    assert await run(backend, seen).value() == "new"
-    await backend.close()
+        assert await run(backend, seen).value() == "new"
 
 
 def draws() -> tuple[float, float]:
@@ -105,13 +102,10 @@ def draws() -> tuple[float, float]:
 
 
 async def test_workers_draw_different_random_numbers_although_they_are_copies() -> None:
-    backend = ProcessBackend(3, preload=("numpy", "random"))
-    backend.open(asyncio.get_running_loop())
+    async with opened(3, preload=("numpy", "random")) as backend:
+        drawn = [await run(backend, draws, fresh=True).value() for _ in range(3)]
 
-    drawn = [await run(backend, draws, fresh=True).value() for _ in range(3)]
-
-    assert len({each[0] for each in drawn}) == len({each[1] for each in drawn}) == 3
-    await backend.close()
+        assert len({each[0] for each in drawn}) == len({each[1] for each in drawn}) == 3
 
 
 def seed() -> int:
@@ -285,11 +279,8 @@ async def test_a_file_named_like_a_module_of_the_standard_library_stops_nothing(
     (tmp_path / "select.py").write_text("raise RuntimeError('imported the user\\'s select')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    backend = ProcessBackend(1)
-    backend.open(asyncio.get_running_loop())
-
-    assert "socket.py" in await run(backend, shadow).value()
-    await backend.close()
+    async with opened(1) as backend:
+        assert "socket.py" in await run(backend, shadow).value()
 
 
 def fork_and_report() -> int:

@@ -55,6 +55,9 @@ class _Worker:
     line: Line = field(init=False)
     pid: int = 0
     """0 until it is ready."""
+    name: str = ""
+    handle: str = ""
+    """Process and the clock tick it started at, as processes are numbered anew."""
     used: bool = False
     retiring: bool = False
     has_files: bool = False
@@ -99,9 +102,12 @@ class ProcessBackend(Backend):
         self._failed_starts = 0
         self._measuring = False
         self._closing = False
+        self._down = False
+        """The host has died too often; the next job tries again."""
         self._environ: dict[bytes, bytes] = {}
         self._cwd = ""
         self._path: list[str] = []
+        self._sent_path: list[str] = []
         self._surroundings = self._imports = 0
         self._oom_kills = 0
 
@@ -112,7 +118,7 @@ class ProcessBackend(Backend):
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._closing = False
+        self._closing = self._down = False
         self._look_around()
         self._oom_kills = linux.oom_kills()
         if self._guarded:
@@ -180,6 +186,9 @@ class ProcessBackend(Backend):
 
     def _begin(self, work: _Work) -> None:
         self._look_around()
+        if self._down and self._host is not None:
+            self._down = False
+            self._host.open()
         worker = self._take(work.fresh)
         if worker is None:
             self._waiting.append(work)
@@ -190,17 +199,17 @@ class ProcessBackend(Backend):
     def _assign(self, worker: _Worker, work: _Work) -> None:
         packed, call = work.packed, work.call
         try:
-            upstream = [(each, call.upstream[each].view()) for each in call.upstream]
+            upstream = [(each, call.upstream[each].view()) for each in call.upstream] if call.upstream else []
         except Exception as error:  # the upstream's value was made in this process, and cannot be pickled
             self._over(work).failed(Failure.of(error))
             self._rest(worker)
             return
-        parts = (packed.function, packed.arguments, *(data for _, data in upstream))
-        sizes = (len(parts[0]), len(parts[1]), tuple((each, len(data)) for each, data in upstream))
+        parts = (packed.function, packed.arguments, *[data for _, data in upstream])
+        sizes = (len(packed.function), len(packed.arguments), tuple([(each, len(data)) for each, data in upstream]))
         around = None
         if worker.surroundings != self._surroundings:
             worker.surroundings = self._surroundings
-            around = (self._environ, self._cwd, self._path)
+            around = (self._environ, self._cwd, self._sent_path)
         if not worker.used:
             worker.used, worker.imports = True, self._imports
         # A small call to an idle worker is as good as begun; that a worker says so takes 20 µs.
@@ -217,7 +226,8 @@ class ProcessBackend(Backend):
     def _started(self, work: _Work) -> None:
         if not work.started and work.worker is not None:
             work.started = True
-            work.context.started(f"pid {work.worker.pid}")
+            work.context.handle(work.worker.handle)
+            work.context.started(work.worker.name)
 
     def _stopped(self, work: _Work) -> None:
         if self._works.get(work.context) is work:
@@ -231,10 +241,11 @@ class ProcessBackend(Backend):
 
     # -- what workers say
 
-    def _heard(self, worker: _Worker, kind: int, head: Any, body: memoryview) -> None:
+    def _heard(self, worker: _Worker, kind: int, head: Any, body: bytes | memoryview) -> None:
         work = worker.work
         if kind == wire.READY:
-            worker.pid = head
+            worker.pid, worker.name = head, f"pid {head}"
+            worker.handle = f"pid {head} since {linux.started_at(head)}"
             self._starting -= 1
             self._failed_starts = 0
             self._rest(worker)
@@ -252,7 +263,7 @@ class ProcessBackend(Backend):
         else:
             self._answered(worker, work, kind, head, body)
 
-    def _answered(self, worker: _Worker, work: _Work, kind: int, head: Any, body: memoryview) -> None:
+    def _answered(self, worker: _Worker, work: _Work, kind: int, head: Any, body: bytes | memoryview) -> None:
         worker.line.drain_output()
         self._started(work)
         context = self._over(work)
@@ -263,7 +274,7 @@ class ProcessBackend(Backend):
         else:
             self._rest(worker)
         if kind == wire.DONE:
-            data = bytes(body) if len(body) < wire.PART_BYTES else body
+            data = bytes(body) if len(body) <= wire.PART_BYTES else body
             context.done(Payload.of_bytes(data), Preview(*seen))
         else:
             context.failed(Failure.from_bytes(body))
@@ -303,7 +314,7 @@ class ProcessBackend(Backend):
 
     def _balance(self) -> None:
         """Have a worker started for everyone who waits, and one to spare."""
-        if self._closing or self._host is None:
+        if self._closing or self._down or self._host is None:
             return
         fresh = sum(work.fresh for work in self._waiting) if self._waiting else 0
         new = sum(not each.used for each in self._idle) if fresh else 0
@@ -399,7 +410,9 @@ class ProcessBackend(Backend):
         for worker in workers:
             self._bury(host, worker, -1)
         if self._failed_starts >= TRIES:
+            self._down = True
             self._broken()
+            return
         host.open()
         self._balance()
 
@@ -433,7 +446,7 @@ class ProcessBackend(Backend):
         if environ != self._environ or sys.path != self._path:
             # Libraries read these when they are imported: who has imported any is of no use any more.
             self._imports += 1
-            self._environ, self._path = dict(environ), list(sys.path)
+            self._environ, self._path, self._sent_path = dict(environ), list(sys.path), wire.search_path()
             idle, self._idle = self._idle, []
             for each in idle:
                 if each.used or self._preload:

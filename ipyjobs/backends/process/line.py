@@ -15,7 +15,7 @@ from ipyjobs.backends.process import wire
 
 _SMALL = 65536
 
-Heard = Callable[[int, Any, memoryview], None]
+Heard = Callable[[int, Any, bytes | memoryview], None]
 Printed = Callable[[bytes, bool], None]
 
 
@@ -145,8 +145,15 @@ class Line:
         return True
 
     def _frames(self, data: bytes) -> None:
-        view = memoryview(data)
         header = wire.HEADER
+        if len(data) >= header.size:
+            # Nearly always it is one whole frame.
+            kind, head_size, body_size = header.unpack_from(data)
+            body_at = header.size + head_size
+            if len(data) == body_at + body_size:
+                self._heard(kind, marshal.loads(data[header.size : body_at]), data[body_at:])
+                return
+        view = memoryview(data)
         while len(view) >= header.size:
             kind, head_size, body_size = header.unpack_from(view)
             body_at = header.size + head_size

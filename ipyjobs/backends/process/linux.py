@@ -159,6 +159,12 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
+def started_at(pid: int) -> int:
+    """When a process started, in ticks since the system did; with the pid it names a process for good. 0: unknown."""
+    stat = _read(f"/proc/{pid}/stat")
+    return int(stat[stat.rindex(b")") + 2 :].split()[19]) if stat else 0
+
+
 def oom_kills() -> int:
     """How many processes this system has killed for want of memory, since it runs."""
     words = _read("/proc/vmstat").split()
