@@ -21,7 +21,7 @@ def main() -> None:
     """Measure what was asked for, and print the table."""
     options = _options()
     rounds = options.rounds or (1 if options.quick else 5)
-    bound_s = options.bound or (2.0 if options.quick else 15.0)
+    bound_s = options.bound or (2.0 if options.quick else 10.0)
     chosen = [each for each in BENCHMARKS if not options.only or any(name in each.name for name in options.only)]
     chosen = [each for each in chosen if not options.quick or each.quick is not None]
     if not chosen:
@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
         "--only", action="append", metavar="NAME", help="benchmarks with NAME in their name; repeatable"
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each side is measured (default 5)")
-    parser.add_argument("--bound", type=float, metavar="SECONDS", help="how long a peer may take (default 15)")
+    parser.add_argument("--bound", type=float, metavar="SECONDS", help="how long a peer may take (default 10)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round there")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     return parser.parse_args()

@@ -3,8 +3,6 @@
 Each function is one benchmark; its keywords are the benchmark's sizes, and it gives the benchmark's figures.
 """
 
-
-
 from __future__ import annotations
 
 import asyncio
@@ -195,6 +193,14 @@ async def first_process(function: str) -> dict[str, float]:
 
 
 first_numpy = first_process
+
+
+async def first_cold(function: str) -> dict[str, float]:
+    """A Python is started for it."""
+    started = time.perf_counter()
+    async with BareWorkers(1) as workers:
+        await workers.run([(cloudpickle.dumps(_function(function)), ())])
+        return {"first": 1e3 * (time.perf_counter() - started)}
 
 
 async def chain_local(jobs: int) -> dict[str, float]:

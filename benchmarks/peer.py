@@ -1,7 +1,5 @@
 """The benchmarks with executor-engine, as shipped: with its log lines, which go to /dev/null, and its cache folder."""
 
-
-
 from __future__ import annotations
 
 import asyncio
@@ -91,7 +89,7 @@ async def first_process(function: str, bound_s: float) -> dict[str, float]:
     return figures
 
 
-first_numpy = first_process
+first_cold = first_numpy = first_process
 
 
 async def _chain(kind: type[Job], jobs: int, bound_s: float) -> dict[str, float]:

@@ -1,7 +1,5 @@
 """What the measured processes measure themselves with."""
 
-
-
 from __future__ import annotations
 
 import asyncio

@@ -26,8 +26,9 @@ This page is printed by `python -m benchmarks --write`; nothing in it is written
 {facts}
 
 Each figure is the median of fresh interpreters, taken in turn (floor, ipyjobs, peer, floor, ipyjobs, peer …), in up to
-{rounds} rounds, two for the peer; what takes long is measured once. A ratio is the median of the ratios to the floor of the same round,
-with the smallest and the largest behind it: on a machine that others use too, trust ratios rather than times.
+{rounds} rounds, two for the peer; what takes long is measured once. A ratio is the median of the ratios to the floor of
+the same round, with the smallest and the largest behind it: on a machine that others use too, trust ratios rather than
+times.
 
 The *floor* is the least that the workload can cost: bare asyncio tasks, `run_in_executor` with 20 threads, warm bare
 worker processes on socketpairs (`benchmarks/floors.py`). Functions are defined in `__main__`, as in a notebook, and
