@@ -13,7 +13,7 @@ from typing import Any
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
-_NOTHING = bytes(4)
+_NOTHING = bytearray(4)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
