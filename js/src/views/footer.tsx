@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Confirmation, Desk } from "../desk.ts";
 import { plural, whole } from "../format.ts";
 import type { Verb } from "../store.ts";
@@ -69,7 +69,7 @@ const VERBS: Readonly<Record<Verb, string>> = { cancel: "Cancel", rerun: "Rerun"
 
 function Confirm({ desk, confirmation }: { desk: Desk; confirmation: Confirmation }) {
   const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => button.current?.focus(), []);
+  useLayoutEffect(() => button.current?.focus(), []); // before the next key can come
   const { verb, ids } = confirmation;
   return (
     <div class="ij-foot ij-asking" role="alertdialog" aria-label={`${VERBS[verb]} ${plural(ids.length, "job")}?`} data-testid="confirmation">
