@@ -80,7 +80,7 @@ function Confirm({ desk, confirmation }: { desk: Desk; confirmation: Confirmatio
       <button ref={button} type="button" class={`ij-btn ij-sure ij-sure-${verb}`} data-testid="confirm" onClick={() => desk.confirm()}>
         {VERBS[verb]} {whole(ids.length)}
       </button>
-      <button type="button" class="ij-btn" data-testid="decline" onClick={() => (desk.confirmation.value = null)}>
+      <button type="button" class="ij-btn" data-testid="decline" onClick={() => desk.decline()}>
         Keep<kbd>Esc</kbd>
       </button>
     </div>
