@@ -184,8 +184,14 @@ export class Desk {
   confirm(): void {
     const confirmation = this.confirmation.peek();
     if (!confirmation) return;
-    this.confirmation.value = null;
+    this.decline();
     this.#act(confirmation);
+  }
+
+  /** Take the question away; the focus goes back to the row it was on, or the next key would go nowhere. */
+  decline(): void {
+    this.confirmation.value = null;
+    this.moved.value += 1;
   }
 
   #act({ verb, ids }: Confirmation): void {

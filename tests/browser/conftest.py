@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, ViewportSize, sync_playwright
+from playwright.sync_api import BrowserContext, ViewportSize, expect, sync_playwright
 
-from tests.browser.harness import SHOTS, Lab, Notebook, launch, serve
+from tests.browser.harness import FUSE_S, SHOTS, Lab, Notebook, launch, serve
 
 HERE = Path(__file__).parent
 
@@ -28,6 +28,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def context() -> Iterator[BrowserContext]:
     """One browser for all tests; what JupyterLab's pages are made of is fetched and compiled once."""
+    expect.set_options(timeout=FUSE_S * 1000)
     with sync_playwright() as playwright:
         browser = launch(playwright)
         size = ViewportSize(width=1280, height=900)

@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, Locator, Page, Playwright
 
 from tools.workplace import WORK, end, free_port, quiet_lab
 
-FUSE_S = 60.0
+FUSE_S = 30.0
 SHOTS = WORK / "shots"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # No sandbox, since CI runs as root; nothing that calls home.
@@ -153,6 +153,42 @@ class Notebook:
         }}"""
         self.page.wait_for_function(ended, arg=index, timeout=timeout_s * 1000)
 
+    def running(self, index: int) -> bool:
+        """Whether a cell that was started has not ended, by its own state."""
+        state = self.page.evaluate(f"index => {PANEL}.content.widgets[index].model.executionState", index)
+        return state != "idle"
+
+    def ask(self, expression: str) -> str:
+        """The repr of an expression in the kernel, which must not be busy."""
+        return self.page.evaluate(
+            f"""async expression => {{
+                const {{kernel}} = {PANEL}.sessionContext.session;
+                const asked = kernel.requestExecute({{code: "", silent: true, user_expressions: {{it: expression}}}});
+                const {{it}} = (await asked.done).content.user_expressions;
+                return it.status === "ok" ? it.data["text/plain"] : `${{it.ename}}: ${{it.evalue}}`;
+            }}""",
+            expression,
+        )
+
+    def listeners(self, count: int) -> None:
+        """Wait until this many pages hear what becomes of the engine's jobs: closed views have said goodbye."""
+        give_up_at = time.monotonic() + FUSE_S
+        while (there := self.ask("len(jobs.engine.flow.listeners)")) != str(count):
+            assert time.monotonic() < give_up_at, f"{there} listeners, not {count}"
+            self.page.wait_for_timeout(20)  # the kernel tells nobody that a listener has gone
+
+    def clear(self, index: int) -> None:
+        """Clear the output of a cell."""
+        self.page.evaluate(f"index => {PANEL}.content.widgets[index].model.clearExecution()", index)
+
+    def cells(self) -> int:
+        """How many cells the notebook has."""
+        return self.page.evaluate(f"() => {PANEL}.content.widgets.length")
+
+    def saved(self) -> nbformat.NotebookNode:
+        """The notebook as it stands in its file."""
+        return nbformat.read(self.lab.folder / self.name, as_version=4)
+
     def write(self, index: int, source: str) -> None:
         """Replace the source of a cell."""
         self.page.evaluate(
@@ -196,6 +232,10 @@ class Notebook:
         """Restart the kernel, and wait until it answers."""
         self.page.evaluate(f"() => {PANEL}.sessionContext.session.kernel.restart()")
         self._await_kernel()
+
+    def shut_down(self) -> None:
+        """End the kernel, and start no other."""
+        self.page.evaluate(f"() => {PANEL}.sessionContext.shutdown()")
 
     def reload(self, *, save: bool = True) -> None:
         """Reload the page; the kernel goes on."""

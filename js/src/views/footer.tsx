@@ -69,7 +69,7 @@ const VERBS: Readonly<Record<Verb, string>> = { cancel: "Cancel", rerun: "Rerun"
 
 function Confirm({ desk, confirmation }: { desk: Desk; confirmation: Confirmation }) {
   const button = useRef<HTMLButtonElement>(null);
-  useLayoutEffect(() => button.current?.focus(), []);
+  useLayoutEffect(() => button.current?.focus(), []); // before the next key can come
   const { verb, ids } = confirmation;
   return (
     <div class="ij-foot ij-asking" role="alertdialog" aria-label={`${VERBS[verb]} ${plural(ids.length, "job")}?`} data-testid="confirmation">
@@ -80,7 +80,7 @@ function Confirm({ desk, confirmation }: { desk: Desk; confirmation: Confirmatio
       <button ref={button} type="button" class={`ij-btn ij-sure ij-sure-${verb}`} data-testid="confirm" onClick={() => desk.confirm()}>
         {VERBS[verb]} {whole(ids.length)}
       </button>
-      <button type="button" class="ij-btn" data-testid="decline" onClick={() => (desk.confirmation.value = null)}>
+      <button type="button" class="ij-btn" data-testid="decline" onClick={() => desk.decline()}>
         Keep<kbd>Esc</kbd>
       </button>
     </div>
