@@ -54,7 +54,7 @@ class Flow:
         self._numbers = itertools.count(1)
         self._events = itertools.count(1)
         self.home: Home | None = None
-        self._pump_due = False
+        self._pump_due = self._held = False
         self.timer: asyncio.TimerHandle | None = None
         self._asking = Asking(self)
         self.stopping = Stopping(self)
@@ -73,7 +73,9 @@ class Flow:
 
     def _open(self, name: str) -> None:
         self.opened.add(name)
-        self.backends[name].open(self.loop)
+        backend = self.backends[name]
+        backend.hold, backend.settle = self.hold, self.settle
+        backend.open(self.loop)
 
     # -- into the engine
 
@@ -187,23 +189,36 @@ class Flow:
     # -- starts
 
     def pump_soon(self) -> None:
-        """Look soon who may start."""
+        """Look soon who may start: at the end of what is being told, or in the next turn of the loop."""
         if not self._pump_due and self.home is not None:
             self._pump_due = True
-            self.loop.call_soon(self.pump)
+            if not self._held:
+                self.loop.call_soon(self._pump_if_due)
+
+    def hold(self) -> None:
+        """Something is about to be told; `settle` follows."""
+        self._held = True
+
+    def settle(self) -> None:
+        """All has been told: start what may start now."""
+        self._held = False
+        self._pump_if_due()
+
+    def _pump_if_due(self) -> None:
+        if self._pump_due:
+            self.pump()
 
     def pump(self) -> None:
         """Ask what is due, start who may, and set the timer for the next look."""
-        self._pump_due = False
+        self._pump_due = self._held = False
         if self.home is None or self.closing:
             return
         now = time.monotonic()
         while due := self.scheduler.due(now):
             for job_id in due:
                 self._asking.ask(self.jobs[job_id])
-        while started := self.scheduler.take():
-            for job_id in started:
-                self._begin(self.jobs[job_id])
+        for job_id in self.scheduler.take():
+            self._begin(self.jobs[job_id])
         if self.became_ready:
             fresh, self.became_ready = self.became_ready, []
             for job in fresh:
@@ -226,6 +241,7 @@ class Flow:
             if payload is None:
                 self.scheduler.release(job.id)
                 self._enqueue(job)
+                self.pump_soon()
                 return
             upstream[each] = payload
         values = job._trait_values

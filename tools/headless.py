@@ -1,6 +1,6 @@
 """Run a notebook without a browser, then print the table of its jobs and its best model. Runs in `.venv`.
 
-Of the notebook it expects two names: `jobs`, whose `values()` are jobs, and `best`.
+Of the notebook it expects two names: `jobs`, whose `values()` are jobs, and `best`, a job whose result is shown.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def _ipyjobs_demo():
     for job in jobs.values():
         ended = job.started_at is not None and job.ended_at is not None
         rows.append({
-            "name": job.name, "status": str(job.status), "backend": job.backend_name, "attempts": len(job.attempts),
+            "name": job.name, "status": str(job.status), "backend": job.backend, "attempts": len(job.attempts),
             "duration_s": job.ended_at - job.started_at if ended else None,
         })
-    print(json.dumps({"rows": rows, "best": repr(best) if "best" in globals() else None}))
+    print(json.dumps({"rows": rows, "best": repr(best.result()) if "best" in globals() else None}))
 _ipyjobs_demo()
 """
 COLUMNS = ("name", "status", "backend", "attempts", "duration")

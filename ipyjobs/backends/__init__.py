@@ -27,6 +27,10 @@ class Backend:
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         """How many attempts may run here at once; None: no limit of its own."""
+        self.hold: Callable[[], None] = _nothing
+        self.settle: Callable[[], None] = _nothing
+        """Given by the engine. A backend that tells an outcome from a callback of its own may put it between the two:
+        the next job then starts in `settle`, not one turn of the loop later."""
         self._asyncio_tasks: dict[Context, asyncio.Task[None]] = {}
 
     def pack(
@@ -91,3 +95,7 @@ class Backend:
             context.done(value if isinstance(value, Payload) else Payload(value), preview(value))
         finally:
             del self._asyncio_tasks[context]
+
+
+def _nothing() -> None:
+    return

@@ -1,7 +1,11 @@
 /** The widget's entry: one store per model, one desk per view. */
 
 import { render } from "preact";
-import "./board.css";
+import "./css/base.css";
+import "./css/board.css";
+import "./css/table.css";
+import "./css/detail.css";
+import "./css/widths.css";
 import { Desk } from "./desk.ts";
 import { Store } from "./store.ts";
 import { channelOf } from "./transport.ts";

@@ -52,6 +52,8 @@ export class Store {
   readonly second = computed(() => Math.floor(this.now.value));
   /** Jobs that a command was sent for and that have not changed since. */
   readonly asked = signal<ReadonlyMap<string, Verb>>(new Map());
+  /** Limits that were asked for and are not answered yet, by slot name. */
+  readonly limits = signal<ReadonlyMap<string, number>>(new Map());
   readonly slow = signal(false);
   readonly answer = signal<{ readonly text: string; readonly ok: boolean } | null>(null);
   /** Whether a command can have any effect. */
@@ -66,7 +68,7 @@ export class Store {
   #close: (() => void)[] = [];
   #heard = 0;
   #ahead: number | null = null;
-  #helloAt = 0;
+  #helloAt: number | null = null;
   #request = 0;
   #commands = new Map<number, { readonly ids: readonly string[]; readonly slow: ReturnType<typeof setTimeout> }>();
   #forget: ReturnType<typeof setTimeout> | undefined;
@@ -98,15 +100,16 @@ export class Store {
   // Commands. Each is marked on its rows at once, whether or not the kernel has answered.
 
   cancel(ids: readonly string[]): void {
-    this.#command("cancel", ids.filter((id) => !this.#jobEnded(id)));
+    this.#command("cancel", ids.filter((id) => this.#jobEnded(id) === false));
   }
 
   rerun(ids: readonly string[]): void {
-    this.#command("rerun", ids.filter((id) => this.#jobEnded(id)));
+    this.#command("rerun", ids.filter((id) => this.#jobEnded(id) === true));
   }
 
   limit(name: string, limit: number): void {
     if (!this.alive.peek()) return;
+    this.limits.value = new Map(this.limits.peek()).set(name, limit);
     const request = this.#expect([]);
     this.#send({ type: "limit", request, name, limit });
   }
@@ -178,7 +181,7 @@ export class Store {
     this.#commands.clear();
     this.#inspected.clear();
     this.#logs.clear();
-    this.#helloAt = 0;
+    this.#helloAt = null;
   }
 
   #send(message: MessageIn): void {
@@ -187,7 +190,7 @@ export class Store {
 
   #hello(): void {
     const now = performance.now();
-    if (this.#helloAt && now - this.#helloAt < 1000) return;
+    if (this.#helloAt !== null && now - this.#helloAt < 1000) return;
     this.#helloAt = now;
     this.#send({ type: "hello" });
   }
@@ -234,7 +237,7 @@ export class Store {
   #apply(result: "applied" | "ignored" | "gap", all: boolean): void {
     if (result === "gap") this.#hello();
     if (result !== "applied") return;
-    if (all) this.#helloAt = 0;
+    if (all) this.#helloAt = null;
     this.#settle(all);
     this.now.value = this.#time();
     this.version.value += 1;
@@ -268,12 +271,13 @@ export class Store {
     for (const command of this.#commands.values()) clearTimeout(command.slow);
     this.#commands.clear();
     this.asked.value = new Map();
+    this.limits.value = new Map();
     this.slow.value = false;
   }
 
-  #jobEnded(id: string): boolean {
+  #jobEnded(id: string): boolean | undefined {
     const job = this.board.jobs.get(id);
-    return job !== undefined && isEnded(job);
+    return job && isEnded(job);
   }
 
   #command(verb: Verb, ids: readonly string[]): void {
@@ -296,7 +300,10 @@ export class Store {
     if (!command) return;
     clearTimeout(command.slow);
     this.#commands.delete(message.request);
-    if (!this.#commands.size) this.slow.value = false;
+    if (!this.#commands.size) {
+      this.slow.value = false;
+      this.limits.value = new Map();
+    }
     // A job that was refused, or has changed already, must not look as if it still waited.
     const asked = new Map(this.asked.peek());
     for (const id of command.ids) if (!message.ok || asked.get(id) === "rerun") asked.delete(id);

@@ -285,7 +285,7 @@ def test_the_text_is_that_of_python() -> None:
 
 def test_a_death_has_no_exception_of_its_own() -> None:
     assert isinstance(Failure.died("killed by SIGKILL").exception(), WorkerDied)
-    assert Failure.died("gone", JobLost).summary == "ipyjobs.errors.JobLost: gone"
+    assert Failure.died("gone", JobLost).summary == "JobLost: gone"
     assert travelled(Failure.died("gone").exception()).text() == "ipyjobs.errors.WorkerDied: gone"
 
 

@@ -264,20 +264,23 @@ class ProcessBackend(Backend):
             self._answered(worker, work, kind, head, body)
 
     def _answered(self, worker: _Worker, work: _Work, kind: int, head: Any, body: bytes | memoryview) -> None:
-        worker.line.drain_output()
+        _, left, worker.has_files, printed, *seen = head
+        if printed:
+            worker.line.drain_output()
         self._started(work)
         context = self._over(work)
-        _, left, worker.has_files, *seen = head
         if left:
             worker.retiring = True
             self._balance()
         else:
             self._rest(worker)
+        self.hold()
         if kind == wire.DONE:
             data = bytes(body) if len(body) <= wire.PART_BYTES else body
             context.done(Payload.of_bytes(data), Preview(*seen))
         else:
             context.failed(Failure.from_bytes(body))
+        self.settle()
 
     def _printed(self, worker: _Worker, data: bytes, error: bool) -> None:
         if worker.work is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+import termios
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
+_NOTHING = bytes(4)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -27,6 +30,19 @@ def become_subreaper() -> None:
 def die_with_parent() -> None:
     """Be killed when the parent ends. Not inherited by children; look at `os.getppid()` afterwards."""
     _prctl(_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def unread_output() -> bool:
+    """Whether something that was printed on descriptor 1 or 2, both pipes, waits to be read."""
+    count = bytearray(4)
+    for descriptor in (1, 2):
+        try:
+            fcntl.ioctl(descriptor, termios.FIONREAD, count)
+        except OSError:  # no longer a pipe, or a system that tells the reader only
+            return True
+        if count != _NOTHING:
+            return True
+    return False
 
 
 def flush_stdio() -> None:

@@ -102,7 +102,7 @@ class Worker:
         left = "" if kind == wire.DONE else "an exception"
         left = left or ("its own worker was asked for" if fresh else self._hygiene.left_behind())
         self._call_number = 0
-        self._send(kind, (number, left, self._hygiene.has_files, *head_rest), data)
+        self._send(kind, (number, left, self._hygiene.has_files, linux.unread_output(), *head_rest), data)
         if left:
             os._exit(0)
 

@@ -26,7 +26,7 @@ import type { Store } from "../store.ts";
 import { followTheme } from "../theme.ts";
 import { CopyButton } from "./copy.tsx";
 import { DetailPanel } from "./detail.tsx";
-import { Footer } from "./footer.tsx";
+import { Footer, Said } from "./footer.tsx";
 import { Header } from "./header.tsx";
 import { Help } from "./help.tsx";
 import { Table } from "./table.tsx";
@@ -64,6 +64,9 @@ export function Card({ desk, id }: { desk: Desk; id: string }) {
     <Root desk={desk} name="card">
       <Banner store={desk.store} />
       <DetailPanel desk={desk} id={id} card />
+      <div class="ij-card-said">
+        <Said desk={desk} />
+      </div>
     </Root>
   );
 }

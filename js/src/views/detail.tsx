@@ -222,6 +222,7 @@ function ArgumentsTab({ detail, desk }: { detail: Detail; desk: Desk }) {
             <button key={link.id} type="button" class="ij-link" onClick={() => desk.open(link.id)} disabled={!desk.store.board.jobs.has(link.id)}>
               <Shape look={lookOfStatus(link.status)} />
               {nameOf(link.name)}
+              <code>{brief(desk.store.board.jobs.get(link.id)?.arguments ?? "", 60)}</code>
               <span>{link.via === "value" ? "its result" : "its end"}</span>
             </button>
           ))}

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Confirmation, Desk } from "../desk.ts";
 import { plural, whole } from "../format.ts";
 import type { Verb } from "../store.ts";
@@ -51,7 +51,7 @@ function failedOf(desk: Desk, ids: readonly string[]): readonly string[] {
 }
 
 /** The last answer; that the kernel is slow to give one; that rows are held. */
-function Said({ desk }: { desk: Desk }) {
+export function Said({ desk }: { desk: Desk }) {
   const answer = desk.store.answer.value;
   const slow = desk.store.slow.value;
   const text = slow ? "kernel busy, queued" : answer ? answer.text : "";
@@ -60,7 +60,7 @@ function Said({ desk }: { desk: Desk }) {
       <span class={`ij-answer${answer && !answer.ok && !slow ? " ij-is-failed" : ""}`} role="status" aria-live="polite" data-testid="answer">
         {text}
       </span>
-      {!text && desk.held.value && <span class="ij-held" data-testid="held">order held while you point</span>}
+      {desk.held.value && <span class="ij-held" data-testid="held">order held while you point</span>}
     </>
   );
 }
@@ -69,7 +69,7 @@ const VERBS: Readonly<Record<Verb, string>> = { cancel: "Cancel", rerun: "Rerun"
 
 function Confirm({ desk, confirmation }: { desk: Desk; confirmation: Confirmation }) {
   const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => button.current?.focus(), []);
+  useLayoutEffect(() => button.current?.focus(), []);
   const { verb, ids } = confirmation;
   return (
     <div class="ij-foot ij-asking" role="alertdialog" aria-label={`${VERBS[verb]} ${plural(ids.length, "job")}?`} data-testid="confirmation">

@@ -41,13 +41,11 @@ function ChipButton({ chip, n, desk }: { chip: Chip; n: number; desk: Desk }) {
       class={`ij-chip${on ? ` ij-on ij-soft-${chip}` : ""}${n ? "" : " ij-none"}`}
       data-testid={`chip-${chip}`}
       aria-pressed={on}
-      aria-label={`${n} ${WORDS[chip]}${on ? ", shown only" : ""}`}
       title={on ? "Show the others again" : `Show only ${WORDS[chip]} jobs`}
       onClick={() => desk.toggleChip(chip)}
     >
       <Shape look={chip} />
-      <b>{whole(n)}</b>
-      <span>{WORDS[chip]}</span>
+      <b>{whole(n)}</b> <span>{WORDS[chip]}</span>
     </button>
   );
 }
@@ -106,7 +104,8 @@ function Slots({ engine, store }: { engine: EngineRecord; store: Store }) {
 }
 
 function Stepper({ slot, store }: { slot: SlotRecord; store: Store }) {
-  const { name, limit, used } = slot;
+  const { name, used } = slot;
+  const limit = store.limits.value.get(name) ?? slot.limit;
   const word = name === "" ? "slots" : visible(name);
   if (limit === null) return null;
   const dead = !store.alive.value;

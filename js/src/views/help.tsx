@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Desk } from "../desk.ts";
 import { KEYS as FIELDS } from "../query.ts";
 import { Glyph } from "./shapes.tsx";
@@ -20,19 +20,19 @@ const KEYS: readonly (readonly [string, string])[] = [
 
 export function Help({ desk }: { desk: Desk }) {
   const close = useRef<HTMLButtonElement>(null);
-  useEffect(() => close.current?.focus(), []);
+  useLayoutEffect(() => close.current?.focus(), []);
   const hide = () => (desk.help.value = false);
   return (
     <div class="ij-veil" onClick={(event) => event.target === event.currentTarget && hide()}>
       <div class="ij-help" role="dialog" aria-modal="true" aria-label="Keys" data-testid="help">
-        <header>
+        <div class="ij-help-head">
           <b>Keys</b>
           <span>while the focus is in here</span>
           <span class="ij-grow" />
           <button ref={close} type="button" class="ij-icon" aria-label="Close" onClick={hide}>
             <Glyph name="close" />
           </button>
-        </header>
+        </div>
         <dl>
           {KEYS.map(([keys, what]) => (
             <div key={keys}>

@@ -125,8 +125,8 @@ function LogTools({ desk, job, log, search, hit, jump }: ToolsProps) {
       <span class="ij-grow" />
       {!(book.atStart && book.atEnd) && (
         <>
-          <span class="ij-where" data-testid="log-where" title="The part that is shown">
-            {bytes(book.start)}–{bytes(book.stop)} of {bytes(book.size)}
+          <span class="ij-where" data-testid="log-where" title={`Bytes ${whole(book.start)} to ${whole(book.stop)} of ${whole(book.size)} are held`}>
+            {place(book.start / book.size)} of {bytes(book.size)}
           </span>
           <button type="button" class="ij-icon" data-testid="log-start" aria-label="To the start" title="To the start" onClick={() => jump(0)}>
             <Glyph name="start" />
@@ -140,6 +140,11 @@ function LogTools({ desk, job, log, search, hit, jump }: ToolsProps) {
       <Toggle name="wrap" on={desk.wrap.value} set={(on) => (desk.wrap.value = on)} />
     </div>
   );
+}
+
+/** Where in the whole log, fine enough for one of a gigabyte. */
+function place(part: number): string {
+  return `${(part * 100).toFixed(part > 0 && part < 1 ? 1 : 0)} %`;
 }
 
 function Toggle({ name, on, set }: { name: "follow" | "wrap"; on: boolean; set: (on: boolean) => void }) {
