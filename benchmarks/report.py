@@ -11,6 +11,7 @@ from statistics import median
 
 from benchmarks.rounds import Outcome
 from benchmarks.rows import Figure
+from ipyjobs.version import __version__
 
 PEER = "executor-engine"
 _LIBRARIES = (PEER, "cloudpickle", "traitlets", "loguru", "numpy")
@@ -55,11 +56,13 @@ def machine() -> list[str]:
 
 
 def version(distribution: str) -> str:
-    """The version that is installed."""
+    """The version that is installed; of ipyjobs the one that is measured."""
+    if distribution == "ipyjobs":
+        return __version__
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "(not installed)" if distribution != "ipyjobs" else "from this folder"
+        return "(not installed)"
 
 
 def missed(outcomes: Iterable[Outcome]) -> Iterator[str]:
