@@ -6,6 +6,8 @@ import io
 import os
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -156,8 +158,7 @@ class JobLog:
 class Dispatcher:
     """Lies over `sys.stdout` or `sys.stderr`: what a job writes goes to its log, all else passes through.
 
-    It stays where it is and asks the context which job is speaking, so nothing is swapped when jobs begin or end. It is
-    no `io.TextIOBase`: that class's finaliser calls back into an object that is being freed, and crashed Python 3.11.
+    It stays where it is and asks the context which job is speaking, so nothing is swapped when jobs begin or end.
     """
 
     def __init__(self, stream: TextIO, *, error: bool) -> None:
@@ -196,6 +197,20 @@ class Dispatcher:
 def dispatch_output() -> None:
     """Lay a `Dispatcher` over whatever `sys.stdout` and `sys.stderr` are now. Doing it twice is harmless."""
     if sys.stdout is not None and type(sys.stdout) is not Dispatcher:
-        sys.stdout = cast("TextIO", Dispatcher(sys.stdout, error=False))
+        sys.stdout = _kept(Dispatcher(sys.stdout, error=False))
     if sys.stderr is not None and type(sys.stderr) is not Dispatcher:
-        sys.stderr = cast("TextIO", Dispatcher(sys.stderr, error=True))
+        sys.stderr = _kept(Dispatcher(sys.stderr, error=True))
+
+
+# `print` of Python 3.11 borrows `sys.stdout` without keeping it: were a dispatcher freed because somebody replaced it,
+# a thread that is just printing through it would crash the interpreter. No single print takes a minute.
+_laid: deque[tuple[float, Dispatcher]] = deque()
+_KEEP_S = 60.0
+
+
+def _kept(dispatcher: Dispatcher) -> TextIO:
+    now = time.monotonic()
+    _laid.append((now, dispatcher))
+    while _laid[0][0] < now - _KEEP_S:
+        _laid.popleft()
+    return cast("TextIO", dispatcher)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -122,3 +123,28 @@ def test_the_dispatcher_looks_like_the_stream_below() -> None:
     assert over.encoding == sys.__stdout__.encoding
     assert over.fileno() == sys.__stdout__.fileno()
     assert over.buffer is sys.__stdout__.buffer
+
+
+def test_a_thread_may_print_while_another_replaces_the_streams() -> None:
+    program = """
+import io, sys, threading, time
+from ipyjobs.output import dispatch_output
+
+dispatch_output()
+done = threading.Event()
+
+def talk():
+    while not done.is_set():
+        print("x", "y", "z")
+
+talker = threading.Thread(target=talk)
+talker.start()
+for _ in range(50_000):
+    sys.stdout = io.StringIO()
+    dispatch_output()
+done.set()
+talker.join()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+
+    assert ended.returncode == 0, ended.stderr.decode()
