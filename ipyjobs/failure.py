@@ -50,6 +50,8 @@ class Frame:
     end_line: int | None
     column: int | None
     end_column: int | None
+    first_line: int = 1
+    """Of the function."""
 
 
 @dataclass(slots=True)
@@ -158,7 +160,9 @@ class _PlainUnpickler(pickle.Unpickler):
 
 def _plain(each: Captured) -> tuple[Any, ...]:
     shape = each.shape
-    frames = tuple((f.file, f.module, f.function, f.line, f.end_line, f.column, f.end_column) for f in each.frames)
+    frames = tuple(
+        (f.file, f.module, f.function, f.line, f.end_line, f.column, f.end_column, f.first_line) for f in each.frames
+    )
     made = None if shape is None else (shape.made_by_pickle, shape.kind, shape.values, shape.base_values, shape.state)
     return each.type, each.message, each.notes, frames, each.suppress, each.cause, each.context, each.members, made
 
@@ -230,9 +234,9 @@ def _frame(level: TracebackType) -> Frame:
     if line != level.tb_lineno:
         end_line = column = end_column = None
     number = level.tb_lineno or 0  # pyright: ignore[reportUnnecessaryComparison]  (None for code without lines)
-    return Frame(
-        code.co_filename, module if isinstance(module, str) else "", function, number, end_line, column, end_column
-    )
+    module = module if isinstance(module, str) else ""
+    first_line = code.co_firstlineno
+    return Frame(code.co_filename, module, function, number, end_line, column, end_column, first_line)
 
 
 def _is_ours(file: str) -> bool:

@@ -39,6 +39,8 @@ class Place(Protocol):
     @property
     def line(self) -> int: ...
     @property
+    def first_line(self) -> int: ...
+    @property
     def end_line(self) -> int | None: ...
     @property
     def column(self) -> int | None: ...
@@ -101,10 +103,13 @@ def _level(place: Place) -> TracebackType:
     start = place.column if place.column is not None else 0
     end_line = place.end_line if place.column is not None and place.end_line is not None else place.line
     end = place.end_column if place.column is not None and place.end_column is not None else start
-    at = {"lineno": place.line, "col_offset": start, "end_lineno": end_line, "end_col_offset": end}
+    # IPython reads a cell's source from where the code says that it begins, so it must begin where the function does;
+    # the lines of code that is moved there move as well.
+    before = max(0, min(place.first_line, place.line) - 1)
+    at = {"lineno": place.line - before, "col_offset": start, "end_lineno": end_line - before, "end_col_offset": end}
     tree = ast.Module([ast.Raise(ast.Name("__raised__", ast.Load(), **at), None, **at)], [])
     code = compile(tree, place.file, "exec").replace(
-        co_name=place.function.rpartition(".")[2], co_qualname=place.function
+        co_name=place.function.rpartition(".")[2], co_qualname=place.function, co_firstlineno=before + 1
     )
     try:
         exec(code, {"__raised__": _Raised, "__name__": place.module, "__file__": place.file})

@@ -105,8 +105,10 @@ export class Desk {
     });
   }
 
+  /** Close the panel; the focus goes back to its row, or the next key would scroll the notebook. */
   close(): void {
     this.opened.value = null;
+    this.moved.value += 1;
   }
 
   /** To the next failed job in the order shown, or the one before, around the end. */

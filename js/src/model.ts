@@ -92,10 +92,10 @@ export function runSeconds(job: JobRecord, now: number): number | null {
 
 /** Seconds left: what the job said, less the time since; else by its pace so far; null where there is no telling. */
 export function leftSeconds(job: JobRecord, now: number): number | null {
-  if (job.status !== "running" || job.progress === null) return null;
+  if (job.status !== "running" || job.progress === null || job.progress >= 1) return null;
   const at = job.progress_at ?? now;
   if (job.left_s !== null) return Math.max(0, job.left_s - (now - at));
-  if (job.started_at === null || job.progress < 0.01 || job.progress >= 1) return null;
+  if (job.started_at === null || job.progress < 0.01) return null;
   const pace = (at - job.started_at) / job.progress;
   return Math.max(0, pace * (1 - job.progress) - (now - at));
 }

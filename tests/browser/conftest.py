@@ -31,7 +31,7 @@ def context() -> Iterator[BrowserContext]:
     expect.set_options(timeout=FUSE_S * 1000)
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        size = ViewportSize(width=1280, height=900)
+        size = ViewportSize(width=1280, height=1400)
         yield browser.new_context(viewport=size, timezone_id="UTC", reduced_motion="reduce")
         browser.close()
 

@@ -181,6 +181,17 @@ class Notebook:
         """Clear the output of a cell."""
         self.page.evaluate(f"index => {PANEL}.content.widgets[index].model.clearExecution()", index)
 
+    def error(self, index: int) -> str:
+        """What a cell raised, or nothing."""
+        return self.page.evaluate(
+            f"""index => {{
+                const outputs = {PANEL}.content.widgets[index].model.outputs.toJSON();
+                const error = outputs.find(each => each.output_type === "error");
+                return error ? `${{error.ename}}: ${{error.evalue}}` : "";
+            }}""",
+            index,
+        )
+
     def cells(self) -> int:
         """How many cells the notebook has."""
         return self.page.evaluate(f"() => {PANEL}.content.widgets.length")

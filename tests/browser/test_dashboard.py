@@ -250,7 +250,6 @@ def test_views_of_one_engine_stay_in_step_and_leave_no_listener(notebook: Opener
         page.run(index)
     card = Board.of(page.output(1), "card")
     expect(card.part("detail")).to_contain_text("running")
-    page.page.set_viewport_size({"width": 1280, "height": 1800})
     first, second, some = (Board.of(page.output(index)) for index in (2, 3, 4))
     expect(some.rows).to_have_count(1)
     expect(second.rows).to_have_count(2)
@@ -275,7 +274,6 @@ def test_views_of_one_engine_stay_in_step_and_leave_no_listener(notebook: Opener
     page.write(4, "None")
     page.run(4)
     page.listeners(0)
-    page.page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_a_saved_notebook_holds_a_readable_table_and_no_jobs_in_widget_state(notebook: Opener, lab: Lab):

@@ -112,6 +112,17 @@ def test_cause_notes_and_traceback_come_along() -> None:
     assert "1 / 0\n           ~~^~~" in "".join(traceback.format_exception(back))
 
 
+def test_a_rebuilt_frame_begins_where_its_function_does() -> None:
+    # What IPython shows of a cell is counted from there.
+    level = travelled(caught(divide)).exception().__traceback__
+    while level is not None and level.tb_frame.f_code.co_name != "divide":
+        level = level.tb_next
+
+    assert level is not None
+    assert level.tb_frame.f_code.co_firstlineno == divide.__code__.co_firstlineno
+    assert level.tb_lineno == level.tb_frame.f_lineno == divide.__code__.co_firstlineno + 1
+
+
 def test_members_of_a_group_come_along() -> None:
     group = ExceptionGroup("two", [caught(divide), ExceptionGroup("inner", [Odd(1, where="x")])])  # type: ignore[list-item]
 

@@ -124,6 +124,7 @@ function followPage(element: HTMLElement | null, seen: (top: number, height: num
   let frame = 0;
   const look = () => {
     frame = 0;
+    if (!element.clientHeight) return; // out of the page just now; it may be back before anybody says so
     seen(element.scrollTop, element.clientHeight);
   };
   const later = () => {
