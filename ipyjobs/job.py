@@ -68,7 +68,7 @@ class JobFuture(FutureLike):
         self.job._callbacks += ((callback, False),)
 
     def __repr__(self) -> str:
-        return f"<future of job {self.job.name!r}>"
+        return f"<{self.job.name}>"
 
 
 class Job(traitlets.HasTraits):
