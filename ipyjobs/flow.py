@@ -21,6 +21,7 @@ from ipyjobs.failure import Failure
 from ipyjobs.home import Home
 from ipyjobs.job import Job
 from ipyjobs.mailbox import Mailbox
+from ipyjobs.output import pass_on
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
 from ipyjobs.running import Running
@@ -213,7 +214,7 @@ class Flow:
         self._pump_due = self._held = False
         if self.home is None or self.closing:
             return
-        now = time.monotonic()
+        now = self.loop.time()
         while due := self.scheduler.due(now):
             for job_id in due:
                 self._asking.ask(self.jobs[job_id])
@@ -290,7 +291,8 @@ class Flow:
         del self.running[job_id]
         self.scheduler.release(job_id)
         attempt.ended_at = time.time()
-        attempt.outcome = outcome
+        if not attempt.outcome:  # one that had run out of its time stays so, whenever its thread returns
+            attempt.outcome = outcome
         attempt.error = failure.summary if failure is not None else text
         if running.parted:
             self._parted_over(running)
@@ -430,7 +432,7 @@ class Flow:
     def echo(self, data: bytes, error: bool) -> None:
         """Pass on what a job has printed, where the engine is told to."""
         if self.engine.setting.echo:
-            self.engine.echo(data, error)
+            pass_on(data, error)
 
     @property
     def active(self) -> list[Job]:
