@@ -29,7 +29,7 @@ export function channelOf(model: WidgetModel): Channel {
       // ipywidgets sets `comm_live` to false when the kernel restarts, and says no more than that it has changed.
       // A host where it could also become true again is asked where it lets itself be.
       const live = function (this: unknown): void {
-        if (field(field(this, "model"), "comm_live") !== true) gone("the kernel was restarted");
+        if (field(field(this, "model"), "comm_live") !== true) later(gone);
       };
       const closed = (): void => gone("this view was closed by the kernel");
       model.on("msg:custom", custom);
@@ -50,8 +50,12 @@ function field(from: unknown, name: string): unknown {
   return typeof from === "object" && from !== null ? Reflect.get(from, name) : undefined;
 }
 
+/** JupyterLab calls a kernel that died "restarting" before it calls it "autorestarting", in the same task. */
+function later(gone: (why: string) => void): void {
+  setTimeout(() => gone("the kernel was restarted"));
+}
+
 const ENDINGS: Readonly<Record<string, string>> = {
-  restarting: "the kernel was restarted",
   autorestarting: "the kernel died and was restarted",
   terminating: "the kernel was shut down",
   dead: "the kernel died",
@@ -64,6 +68,7 @@ function watchKernel(manager: unknown, gone: (why: string) => void): () => void 
     follow(field(kernel, "statusChanged"), (status) => {
       const why = typeof status === "string" ? ENDINGS[status] : undefined;
       if (why) gone(why);
+      else if (status === "restarting") later(gone);
     }),
     follow(field(kernel, "disposed"), () => gone("the kernel was shut down")),
   ];

@@ -40,50 +40,60 @@ def no_elements(root: Locator) -> None:
     assert root.locator("img, script, iframe, a, i.tag, [onerror]").count() == 0
 
 
+IMAGE = '<img src=x onerror="window.__pwn=1">'
+
+
 def test_html_and_escapes_in_foreign_text_stay_text(notebook: Opener):
     page = notebook(LOAD, HOSTILE, "bad")
     page.run(0)
     page.run(1)
     page.run(2)
     board = Board.of(page.output(1))
-    image = '<img src=x onerror="window.__pwn=1">'
     failed, done = board.rows.nth(0), board.rows.nth(1)
-    expect(failed).to_contain_text(image)
-    expect(done).to_contain_text(image)
+    expect(failed).to_contain_text(IMAGE)
+    expect(done).to_contain_text(IMAGE)
     no_elements(board.root)
 
     failed.click()
     panel = board.part("detail")
-    expect(panel.get_by_test_id("exception")).to_contain_text(image)
+    expect(panel.get_by_test_id("exception")).to_contain_text(IMAGE)
     expect(panel.get_by_test_id("facts")).to_contain_text("<script>window.__pwn=1</script>")
     expect(panel.get_by_test_id("facts")).to_contain_text("#<i>tag</i>")
     no_elements(board.root)
     panel.get_by_test_id("as-text").click()
-    expect(panel.get_by_test_id("traceback")).to_contain_text(image)
+    expect(panel.get_by_test_id("traceback")).to_contain_text(IMAGE)
     no_elements(board.root)
     panel.get_by_test_id("tab-log").click()
-    expect(panel.get_by_test_id("log")).to_contain_text(f"{image} <script>")
+    expect(panel.get_by_test_id("log")).to_contain_text(f"{IMAGE} <script>")
     expect(panel.get_by_test_id("log")).to_contain_text("red link")
     expect(panel.get_by_test_id("log")).to_contain_text('<a href="javascript:window.__pwn=1">a</a>')
     no_elements(board.root)
     panel.get_by_test_id("tab-arguments").click()
-    expect(panel.get_by_test_id("arguments")).to_contain_text(image)
+    expect(panel.get_by_test_id("arguments")).to_contain_text(IMAGE)
     done.click()
     panel.get_by_test_id("tab-result").click()
-    expect(panel.get_by_test_id("result")).to_contain_text(image)
+    expect(panel.get_by_test_id("result")).to_contain_text(IMAGE)
     no_elements(board.root)
     page.shot("hostile", board.root)
-    board.part("filter").fill(image)
+    board.part("filter").fill(IMAGE)
     no_elements(board.root)
 
     card = Board.of(page.output(2), "card")
-    expect(card.root).to_contain_text(image)
+    expect(card.root).to_contain_text(IMAGE)
     no_elements(card.root)
+    assert page.page.evaluate("() => typeof window.__pwn") == "undefined"
 
-    # The table that is saved beside the widget, drawn as a page that trusts it would.
+
+def test_the_table_that_is_saved_shows_foreign_text_as_text(notebook: Opener):
+    page = notebook(LOAD, HOSTILE, "bad")
+    for index in range(3):
+        page.run(index)
+
     page.command("docmanager:save")
+
     html = "".join(output["data"]["text/html"] for cell in page.saved().cells[1:] for output in cell.outputs)
-    assert "&lt;img src=x onerror" in html
+    assert html.count("&lt;img src=x onerror") > 3
+    # Drawn as a page that trusts it would.
     page.page.evaluate(
         """html => {
             const div = document.createElement("div");

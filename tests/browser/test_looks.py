@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.board import LOAD, Board
@@ -85,26 +84,43 @@ def test_the_board_follows_the_theme_with_no_jobs_and_with_a_thousand(notebook: 
     assert page.errors == []
 
 
-@pytest.mark.parametrize("jobs", [9, 300])
-def test_rows_are_drawn_again_after_the_board_was_out_of_the_page_for_a_moment(notebook: Opener, jobs: int):
-    page = notebook(LOAD, f"await jobs.options(backend='thread').map(str, range({jobs}))\njobs")
+def test_rows_are_drawn_again_after_the_board_was_out_of_the_page_for_a_moment(notebook: Opener):
+    page = notebook(LOAD, "runs = await jobs.options(backend='thread').map(str, range(300))\nruns[:9]", "runs")
+    for index in range(3):
+        page.run(index)
+    for index, jobs in ((1, 9), (2, 300)):
+        board = Board.of(page.output(index))
+        board.counts(done=jobs)
+        rows = board.rows.count()
+
+        # As JupyterLab does while it lays the notebook out: away and back between two frames.
+        board.part("grid").evaluate(
+            """grid => new Promise(done => {
+                const output = grid.closest(".jp-OutputArea-output");
+                const place = output.parentElement;
+                requestAnimationFrame(() => output.remove());
+                grid.dispatchEvent(new Event("scroll"));
+                requestAnimationFrame(() => place.append(output));
+                requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)));
+            })"""
+        )
+
+        expect(board.rows).to_have_count(rows)
+        assert min(jobs, 9) <= rows <= jobs
+
+
+def test_a_board_that_was_scrolled_away_in_a_long_notebook_is_live_when_it_is_back(notebook: Opener):
+    more = ["\n".join(f"# {i}" for i in range(30))] * 12
+    page = notebook(LOAD, "j = jobs.thread(str, 1)\njobs", "k = jobs.options(name='later').thread(str, 2)", *more)
     page.run(0)
     page.run(1)
+    Board.of(page.output(1)).counts(done=1)
+
+    page.cell(14)
+    page.run(2)
+    page.cell(14)
+
     board = Board.of(page.output(1))
-    board.counts(done=jobs)
-    rows = board.rows.count()
-
-    # As JupyterLab does while it lays the notebook out: away and back between two frames.
-    board.part("grid").evaluate(
-        """grid => new Promise(done => {
-            const output = grid.closest(".jp-OutputArea-output");
-            const place = output.parentElement;
-            requestAnimationFrame(() => output.remove());
-            grid.dispatchEvent(new Event("scroll"));
-            requestAnimationFrame(() => place.append(output));
-            requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)));
-        })"""
-    )
-
-    expect(board.rows).to_have_count(rows)
-    assert rows == min(jobs, rows) > 8
+    board.counts(done=2)
+    board.shows(later="done")
+    page.listeners(1)

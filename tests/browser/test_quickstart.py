@@ -17,9 +17,7 @@ Opener = Callable[..., Notebook]
 def test_the_quickstart_runs_to_its_end_and_its_board_shows_it(notebook: Opener):
     cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
     shows_board = next(index for index, cell in enumerate(cells) if cell.source == "jobs")
-    meant_to_fail = {
-        index for index, cell in enumerate(cells) if "raises-exception" in cell.metadata.get("tags", ())
-    }
+    meant_to_fail = {index for index, cell in enumerate(cells) if "raises-exception" in cell.metadata.get("tags", ())}
     page = notebook(*[cell.source for cell in cells])
 
     failed = set()

@@ -63,7 +63,7 @@ def with_families(kernel: Kernel, folder: Path) -> dict[int, str]:
     wait_until(lambda: all((folder / name).exists() for name in ("one", "two")))
     there = kernel.marked()
     # Guard, zygote, workers, and of each job three Python programs and a `sleep`.
-    assert sum("sleep 600" == command for command in there.values()) == 2
+    assert sum(command == "sleep 600" for command in there.values()) == 2
     assert sum("time.sleep(600)" in command for command in there.values()) == 6
     return there
 
@@ -90,7 +90,7 @@ def test_a_cancelled_job_takes_its_family_with_it_and_no_other(kernel: Kernel, t
 
     kernel.run("await runs[0].cancel()")
 
-    wait_until(lambda: sum("sleep 600" == each for each in kernel.marked().values()) == 1)
+    wait_until(lambda: sum(each == "sleep 600" for each in kernel.marked().values()) == 1)
     wait_until(lambda: sum("time.sleep(600)" in each for each in kernel.marked().values()) == 3)
     assert kernel.run("[str(run.status) for run in runs.values()]").text == "['cancelled', 'running']"
 
