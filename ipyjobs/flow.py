@@ -15,7 +15,6 @@ from ipyjobs.callbacks import call_back
 from ipyjobs.conditions import is_ours, needed_ids
 from ipyjobs.cycles import find_cycle
 from ipyjobs.errors import CycleError, InvalidOption, InvalidStateError, JobTimeout
-from ipyjobs.events import Event
 from ipyjobs.execution import Attempt, AttemptOutcome, Call
 from ipyjobs.failure import Failure
 from ipyjobs.home import Home
@@ -52,6 +51,7 @@ class Flow:
         self.running: dict[str, Running] = {}
         """The attempts whose work goes on, by job id."""
         self._dependents: dict[str, list[Job]] = {}
+        self._lines: dict[tuple[str, str], Line] = {}
         self._numbers = itertools.count(1)
         self._events = itertools.count(1)
         self.home: Home | None = None
@@ -165,7 +165,10 @@ class Flow:
         if job._held_back:  # its last attempt's thread has not returned yet
             job._set({"waiting_for": WaitingFor.BACKEND, "note": "waits for the previous attempt to return"})
             return
-        line = Line(values["backend"], values["queue"])
+        names = values["backend"], values["queue"]
+        line = self._lines.get(names)
+        if line is None:
+            line = self._lines[names] = Line(*names)
         self.scheduler.add(job_id, line, priority=values["priority"], order=values["number"])
         if job.condition is None:
             self.scheduler.ready(job_id)
@@ -384,7 +387,8 @@ class Flow:
         changes["status"] = after
         changes["reason"] = reason
         attempt = changes.get("attempt") or values["attempt"]
-        job._story.append(Event(next(self._events), time.time(), verb, before, after, attempt, reason, text))
+        # A plain tuple, of which `Job.story` makes an `Event`: hardly anybody reads them, and each move makes one.
+        job._story.append((next(self._events), time.time(), verb, before, after, attempt, reason, text))
         if not job._removed:
             job_id = values["id"]
             del self.by_status[before][job_id]
