@@ -159,6 +159,8 @@ class Flow:
     def _enqueue(self, job: Job) -> None:
         """A pending job starts to wait."""
         values = job._trait_values
+        if values["status"] is not Status.PENDING:  # what it needs was cancelled while its batch was taken in
+            return
         job_id = values["id"]
         job._queued_at = time.time()
         job._held_back = job_id in self.running
