@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
+import socket
 from pathlib import Path
 
 
@@ -29,16 +31,21 @@ def session_folder(engine_id: str, given: str | Path | None) -> Path:
     sessions = data_folder() / "sessions"
     if sessions.is_dir():
         _sweep(sessions)
-    folder = sessions / f"{os.getpid()}-{engine_id}"
+    folder = sessions / f"{_host()}-{os.getpid()}-{engine_id}"
     atexit.register(_remove, folder, os.getpid())
     return folder
 
 
 def _sweep(sessions: Path) -> None:
     for folder in sessions.iterdir():
-        pid = folder.name.partition("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
+        host, pid, _ = (*folder.name.rsplit("-", 2), "", "")[:3]
+        # A home folder may be shared: only of this machine's processes do we know whether they live.
+        if host == _host() and pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:80] or "host"
 
 
 def _alive(pid: int) -> bool:
