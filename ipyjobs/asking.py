@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from ipyjobs.conditions import job_ids
@@ -78,7 +77,7 @@ class Asking:
             flow.became_ready.append(job)
             return
         wakes = wakes or Wakes(every=job.wait_time_delta)
-        flow.scheduler.park(job.id, wakes, time.monotonic())
+        flow.scheduler.park(job.id, wakes, flow.loop.time())
         if job.waiting_for is not WaitingFor.CONDITION:
             job._set({"waiting_for": WaitingFor.CONDITION})
             flow.touch(job)

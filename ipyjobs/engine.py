@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -75,6 +74,7 @@ class Engine:
         """Called when `busy` has changed, from the thread that changed it."""
         self.origin: Callable[[], str] = str
         """Says where a job is submitted from: the cell, in a notebook."""
+        self._own_backends: dict[str, Backend] = {}
         self._home: Home | None = None
         self._outbox_before: Mailbox | None = None
         self._starting = threading.Lock()
@@ -187,6 +187,19 @@ class Engine:
         """Where it can run jobs, by name."""
         return self.flow.backends
 
+    def add_backend(self, backend: Backend) -> None:
+        """Let jobs run on a backend of your own, under its name; before the engine is started.
+
+        Raises
+        ------
+        InvalidStateError
+            The engine is running already.
+        """
+        if self.alive:
+            raise InvalidStateError(f"add backend {backend.name!r} before the engine is started")
+        self._own_backends[backend.name] = backend
+        self.scheduler.set_limit(backend.limit, backend=backend.name)
+
     # -- jobs in
 
     @overload
@@ -288,10 +301,6 @@ class Engine:
             while active := self.flow.active:
                 await self.until_ended(active)
 
-    async def wait_async(self, timeout: float | None = None) -> None:
-        """The same as `join` of all jobs (a name kept from executor-engine)."""
-        await self.join(timeout=timeout)
-
     async def until_ended(self, jobs: Sequence[Job]) -> None:
         """Wait until `jobs` have ended and observers and callbacks have been told. Cancelling it leaves them alone."""
         __tracebackhide__ = True
@@ -364,10 +373,9 @@ class Engine:
             `limit` is neither None nor a whole number from 1, or there is no such backend.
         """
         self._check_fork()
-        if backend is not None and backend not in ("local", "thread", "process") and backend not in self.backends:
-            raise InvalidOption(
-                "backend", backend, "one of " + ", ".join(self.backends or ("local", "thread", "process"))
-            )
+        known = {"local", "thread", "process", *self._own_backends}
+        if backend is not None and backend not in known:
+            raise InvalidOption("backend", backend, "one of " + ", ".join(sorted(known)))
 
         def change() -> None:
             self.scheduler.set_limit(limit, backend=backend, queue=queue)
@@ -414,16 +422,6 @@ class Engine:
         # The name is the engine's own number, never what a user called the job.
         return JobLog(self._folder, name, grew)
 
-    def echo(self, data: bytes, error: bool) -> None:
-        """Pass on what a job has printed."""
-        stream: Any = sys.stderr if error else sys.stdout
-        stream = getattr(stream, "_stream", stream)
-        try:
-            stream.write(data.decode("utf-8", "replace"))
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # nobody listens any more
-            return
-
     def report_failure(self, job: Job, failure: Failure) -> None:
         """Log a failure, where the setting says so."""
         if self.setting.print_traceback:
@@ -469,6 +467,7 @@ class Engine:
             "local": LocalBackend(home),
             "thread": ThreadBackend(home.inbox),
             "process": process,
+            **self._own_backends,
         }
         hook_tqdm()
         home.call(self.flow.open, home)

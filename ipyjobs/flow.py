@@ -15,12 +15,12 @@ from ipyjobs.callbacks import call_back
 from ipyjobs.conditions import is_ours, needed_ids
 from ipyjobs.cycles import find_cycle
 from ipyjobs.errors import CycleError, InvalidOption, InvalidStateError, JobTimeout
-from ipyjobs.events import Event
 from ipyjobs.execution import Attempt, AttemptOutcome, Call
 from ipyjobs.failure import Failure
 from ipyjobs.home import Home
 from ipyjobs.job import Job
 from ipyjobs.mailbox import Mailbox
+from ipyjobs.output import pass_on
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
 from ipyjobs.running import Running
@@ -51,6 +51,7 @@ class Flow:
         self.running: dict[str, Running] = {}
         """The attempts whose work goes on, by job id."""
         self._dependents: dict[str, list[Job]] = {}
+        self._lines: dict[tuple[str, str], Line] = {}
         self._numbers = itertools.count(1)
         self._events = itertools.count(1)
         self.home: Home | None = None
@@ -158,13 +159,18 @@ class Flow:
     def _enqueue(self, job: Job) -> None:
         """A pending job starts to wait."""
         values = job._trait_values
+        if values["status"] is not Status.PENDING:  # what it needs was cancelled while its batch was taken in
+            return
         job_id = values["id"]
         job._queued_at = time.time()
         job._held_back = job_id in self.running
         if job._held_back:  # its last attempt's thread has not returned yet
             job._set({"waiting_for": WaitingFor.BACKEND, "note": "waits for the previous attempt to return"})
             return
-        line = Line(values["backend"], values["queue"])
+        names = values["backend"], values["queue"]
+        line = self._lines.get(names)
+        if line is None:
+            line = self._lines[names] = Line(*names)
         self.scheduler.add(job_id, line, priority=values["priority"], order=values["number"])
         if job.condition is None:
             self.scheduler.ready(job_id)
@@ -213,7 +219,7 @@ class Flow:
         self._pump_due = self._held = False
         if self.home is None or self.closing:
             return
-        now = time.monotonic()
+        now = self.loop.time()
         while due := self.scheduler.due(now):
             for job_id in due:
                 self._asking.ask(self.jobs[job_id])
@@ -290,7 +296,8 @@ class Flow:
         del self.running[job_id]
         self.scheduler.release(job_id)
         attempt.ended_at = time.time()
-        attempt.outcome = outcome
+        if not attempt.outcome:  # one that had run out of its time stays so, whenever its thread returns
+            attempt.outcome = outcome
         attempt.error = failure.summary if failure is not None else text
         if running.parted:
             self._parted_over(running)
@@ -382,7 +389,8 @@ class Flow:
         changes["status"] = after
         changes["reason"] = reason
         attempt = changes.get("attempt") or values["attempt"]
-        job._story.append(Event(next(self._events), time.time(), verb, before, after, attempt, reason, text))
+        # A plain tuple, of which `Job.story` makes an `Event`: hardly anybody reads them, and each move makes one.
+        job._story.append((next(self._events), time.time(), verb, before, after, attempt, reason, text))
         if not job._removed:
             job_id = values["id"]
             del self.by_status[before][job_id]
@@ -430,7 +438,7 @@ class Flow:
     def echo(self, data: bytes, error: bool) -> None:
         """Pass on what a job has printed, where the engine is told to."""
         if self.engine.setting.echo:
-            self.engine.echo(data, error)
+            pass_on(data, error)
 
     @property
     def active(self) -> list[Job]:

@@ -68,7 +68,7 @@ class JobFuture(FutureLike):
         self.job._callbacks += ((callback, False),)
 
     def __repr__(self) -> str:
-        return f"<future of job {self.job.name!r}>"
+        return f"<{self.job.name}>"
 
 
 class Job(traitlets.HasTraits):
@@ -215,7 +215,7 @@ class Job(traitlets.HasTraits):
         self._opaque = False
         self._removed = False
         self._variables: Context = _NO_VARIABLES
-        self._story: list[Event] = []
+        self._story: list[tuple[Any, ...]] = []
         self._payload: Payload | None = None
         self._preview: Preview | None = None
         self._failure: Failure | None = None
@@ -293,7 +293,7 @@ class Job(traitlets.HasTraits):
 
     def story(self) -> list[Event]:
         """Every move of this job so far, oldest first. Printed line by line it reads as what happened."""
-        return list(self._story)
+        return [Event(*each) for each in self._story]
 
     # -- steering
 
@@ -468,7 +468,7 @@ class ProcessJob(Job):
 
 
 def _why(job: Job) -> str:
-    last = job._story[-1] if job._story else None
+    last = Event(*job._story[-1]) if job._story else None
     return (last.text if last is not None else "") or str(job.reason or Reason.USER)
 
 

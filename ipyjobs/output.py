@@ -214,3 +214,14 @@ def _kept(dispatcher: Dispatcher) -> TextIO:
     while _laid[0][0] < now - _KEEP_S:
         _laid.popleft()
     return cast("TextIO", dispatcher)
+
+
+def pass_on(data: bytes, error: bool) -> None:
+    """Write what a job has printed to this process's own stdout or stderr, below any dispatcher."""
+    stream: Any = sys.stderr if error else sys.stdout
+    stream = stream._stream if type(stream) is Dispatcher else stream
+    try:
+        stream.write(data.decode("utf-8", "replace"))
+        stream.flush()
+    except (OSError, ValueError, AttributeError):  # nobody listens any more
+        return

@@ -254,6 +254,19 @@ async def test_a_rerun_upstream_reaches_downstream(engine: Engine) -> None:
     assert await down == 20
 
 
+async def test_a_chain_rerun_without_its_failed_beginning_is_cancelled_as_a_whole(engine: Engine) -> None:
+    up = ThreadJob(boom)
+    middle = ThreadJob(print, (up.future,))
+    down = ThreadJob(print, (middle.future,))
+    engine.submit(up, middle, down)
+    await engine.join()
+
+    engine.rerun(middle, down)
+    await engine.join()
+
+    assert [(job.status, job.reason) for job in (middle, down)] == [(Status.CANCELLED, "upstream")] * 2
+
+
 async def test_a_rerun_downstream_alone_uses_the_newest_value(engine: Engine) -> None:
     value = iter([1, 2])
     up = LocalJob(lambda: next(value))
