@@ -278,22 +278,3 @@ def test_views_of_one_engine_stay_in_step_and_leave_no_listener(notebook: Opener
     page.write(4, "None")
     page.run(4)
     page.listeners(0)
-
-
-def test_a_saved_notebook_holds_a_readable_table_and_no_jobs_in_widget_state(notebook: Opener, lab: Lab):
-    page = notebook(LOAD, "jobs.options(name='very-own-name').thread(wait_for, 'saved')\njobs")
-    (lab.folder / "saved").touch()
-    page.run(0)
-    page.run(1)
-    Board.of(page.output(1)).shows(**{"very-own-name": "done"})
-
-    page.command("docmanager:save")
-
-    saved = page.saved()
-    (output,) = saved.cells[1].outputs
-    data = output["data"]
-    assert set(data) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
-    assert "very-own-name" in data["text/html"] and "<script" not in data["text/html"]
-    assert "very-own-name" in data["text/plain"] and "1 job: " in data["text/plain"]
-    assert "very-own-name" not in str(saved.metadata)
-    assert page.ask("'very-own-name' in str(__import__('ipywidgets').Widget.get_manager_state())") == "False"

@@ -59,7 +59,7 @@ def test_a_failure_is_told_with_the_cells_source(notebook: Opener):
     folded = panel.get_by_test_id("library-frames")
     expect(folded).to_have_text(re.compile(r"\d library frames"))
     folded.click()
-    expect(panel.locator(".ij-fold .ij-frame").first).to_contain_text("json")
+    expect(panel.locator(".ij-fold .ij-frame").first).to_contain_text("…/json/__init__.py")
     assert "ipyjobs/" not in panel.inner_text()
     page.shot("detail-error", board.root)
 

@@ -84,14 +84,23 @@ def test_html_and_escapes_in_foreign_text_stay_text(notebook: Opener):
     assert page.page.evaluate("() => typeof window.__pwn") == "undefined"
 
 
-def test_the_table_that_is_saved_shows_foreign_text_as_text(notebook: Opener):
+def test_a_saved_notebook_holds_a_readable_table_no_jobs_in_widget_state_and_foreign_text_as_text(notebook: Opener):
     page = notebook(LOAD, HOSTILE, "bad")
     for index in range(3):
         page.run(index)
 
     page.command("docmanager:save")
 
-    html = "".join(output["data"]["text/html"] for cell in page.saved().cells[1:] for output in cell.outputs)
+    saved = page.saved()
+    shown = [output["data"] for cell in saved.cells[1:] for output in cell.outputs]
+    assert [set(each) for each in shown] == [
+        {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    ] * 2
+    assert shown[0]["text/plain"].startswith("2 jobs: 1 done, 1 failed")
+    assert "<table" in shown[0]["text/html"] and "<script" not in shown[0]["text/html"]
+    assert "window.__pwn" not in str(saved.metadata)
+    assert page.ask("'window.__pwn' in str(__import__('ipywidgets').Widget.get_manager_state())") == "False"
+    html = "".join(each["text/html"] for each in shown)
     assert html.count("&lt;img src=x onerror") > 3
     # Drawn as a page that trusts it would.
     page.page.evaluate(

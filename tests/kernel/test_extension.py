@@ -117,7 +117,8 @@ def test_functions_of_later_cells_reach_warm_workers(loaded: Kernel):
     loaded.run("import os\ndef pid(_): return os.getpid()\nwarm = (await jobs.map(pid, range(8))).results()")
     loaded.run("def helper(x): return x * 10\ndef later(x): return helper(x) + 1, os.getpid()")
 
-    again = "values, pids = zip(*(await jobs.map(later, [2] * 8)).results())\nset(values), bool({*warm} & {*pids})"
+    # Fewer processes than jobs: most of them have run one before.
+    again = "values, pids = zip(*(await jobs.map(later, [2] * 8)).results())\nset(values), len({*warm, *pids}) < 8"
     assert value(loaded, again) == "({21}, True)"
     loaded.run("def helper(x): return x * 100")
     assert value(loaded, again) == "({201}, True)"

@@ -90,7 +90,7 @@ function Frame({ frame }: { frame: FrameRecord }) {
   return (
     <div class="ij-frame">
       <header>
-        <b title={visible(frame.file)}>{brief(frame.file)}</b>
+        <b title={visible(frame.file)}>{brief(shortened(frame.file))}</b>
         <span>
           line {frame.line}, in {brief(frame.function)}
         </span>
@@ -104,6 +104,12 @@ function Frame({ frame }: { frame: FrameRecord }) {
       )}
     </div>
   );
+}
+
+/** The end of a path tells more than its beginning. */
+function shortened(file: string): string {
+  const parts = file.split("/");
+  return parts.length > 3 ? `…/${parts.slice(-2).join("/")}` : file;
 }
 
 function SourceLine({ line, frame }: { line: LineRecord; frame: FrameRecord }) {
