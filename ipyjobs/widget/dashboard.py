@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -120,6 +121,7 @@ def _feed_class() -> FeedClass:
     return Feed
 
 
+@cache
 def _built(name: str) -> str:
     """The text of a built file.
 
