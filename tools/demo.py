@@ -1,6 +1,6 @@
 """Run the first notebook, print its jobs and its best model, and serve JupyterLab on it.
 
-With `CI=true` it ends after the table. The server starts while the notebook runs, so that the page is there soon.
+With `CI=true` it ends after the table. The server comes first, so that the page is there soon.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ def main() -> int:
     port, token = free_port(FIRST_PORT), secrets.token_hex(16)
     log = WORK / "demo" / "jupyterlab.log"
     server = _serve(env, port, token, log)
+    url = f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK.name}?token={token}"
     try:
+        _await_server(server, port, log)
+        print(f"JupyterLab is up: {url}", flush=True)
         if status := _run_notebook(env):
             return status
-        _await_server(server, port, log)
-        print(f"\nhttp://127.0.0.1:{port}/lab/tree/{NOTEBOOK.name}?token={token}", flush=True)
+        print(f"\n{url}", flush=True)
         print("Ctrl-C ends the server.", flush=True)
         return server.wait()
     finally:
