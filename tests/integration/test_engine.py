@@ -267,6 +267,21 @@ async def test_a_chain_rerun_without_its_failed_beginning_is_cancelled_as_a_whol
     assert [(job.status, job.reason) for job in (middle, down)] == [(Status.CANCELLED, "upstream")] * 2
 
 
+async def test_a_job_about_to_start_waits_again_when_its_upstream_is_rerun(engine: Engine, gate: Gate) -> None:
+    value = iter([1, 2])
+    up = engine.submit(LocalJob(lambda: next(value)))
+    await up
+    engine.max_jobs = 1
+    engine.submit(ThreadJob(gate.wait))
+    await gate.came()
+    down = engine.submit(ThreadJob(lambda x: x, (up.future,), priority=5))
+    up.rerun()
+
+    gate.open()
+
+    assert await down == 2
+
+
 async def test_a_rerun_downstream_alone_uses_the_newest_value(engine: Engine) -> None:
     value = iter([1, 2])
     up = LocalJob(lambda: next(value))

@@ -42,10 +42,14 @@ class Puppet(Backend):
         self.given: dict[Context, Call] = {}
         self.begun: set[Context] = set()
         self.to_stop: set[Context] = set()
+        self.wrong: list[str] = []
 
     def start(self, call: Call, context: Context) -> None:
-        for payload in call.upstream.values():
-            assert payload.load() == "value"
+        # Noted, not raised: the engine would take an exception for the job's.
+        if any(payload is None or payload.load() != "value" for payload in call.upstream.values()):
+            self.wrong.append(f"{call.name} was started without a value that it needs")
+        if any(each.job_id == call.job_id for each in self.given.values()):
+            self.wrong.append(f"{call.name} was started while an attempt of it is under way")
         self.given[context] = call
 
     def stop(self, context: Context) -> bool:
@@ -88,7 +92,7 @@ class Flag(Condition):
 class Histories(RuleBasedStateMachine):
     jobs = Bundle("jobs")
 
-    @initialize(limit=st.one_of(st.none(), st.integers(1, 3)), queue=st.one_of(st.none(), st.integers(1, 2)))
+    @initialize(limit=st.sampled_from([None, 1, 1, 2, 3]), queue=st.one_of(st.none(), st.integers(1, 2)))
     def begin(self, limit: int | None, queue: int | None) -> None:
         self.loop = Clock()
         self.engine = Engine(EngineSetting(max_jobs=limit, print_traceback=False, echo=False), threaded=False)
@@ -119,10 +123,10 @@ class Histories(RuleBasedStateMachine):
     # -- what users do
 
     @rule(
-        target=jobs, count=st.integers(1, 3), kind=st.sampled_from([PuppetJob, StubbornJob]), retries=st.integers(0, 2),
+        target=jobs, count=st.integers(1, 4), kind=st.sampled_from([PuppetJob, StubbornJob]), retries=st.integers(0, 2),
         delay_s=st.sampled_from([0.0, 1.0]), queue=st.sampled_from(["default", "narrow"]), priority=st.integers(-1, 1),
-        timeout=st.sampled_from([None, None, 5.0]), needs=st.lists(jobs, max_size=3), after=st.lists(jobs, max_size=3),
-        flagged=st.booleans(),
+        timeout=st.sampled_from([None, None, 5.0]), needs=st.lists(jobs, max_size=2), after=st.lists(jobs, max_size=1),
+        flagged=st.sampled_from([False, False, False, True]),
     )  # fmt: skip
     def submit(
         self, count: int, kind: type[Job], retries: int, delay_s: float, queue: str, priority: int,
@@ -157,6 +161,12 @@ class Histories(RuleBasedStateMachine):
         before = job.status
         self.do(lambda: self.engine.cancel(job))
         assert job.status is before if before.ended else job.ended or job.cancel_requested
+
+    @rule(job=jobs)
+    def cancel_and_rerun(self, job: Job) -> None:
+        self.do(lambda: self.engine.cancel(job))
+        if job.ended:
+            self.do(lambda: self.engine.rerun(job))
 
     @rule(some=st.lists(jobs, min_size=1, max_size=3, unique_by=id))
     def rerun(self, some: list[Job]) -> None:
@@ -209,6 +219,8 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from(["done", "failed", "died"]), twice=st.booleans())
     def it_ends(self, data: st.DataObject, outcome: str, twice: bool) -> None:
         puppet, context = data.draw(st.sampled_from(self.attempts(begun=True)))
+        cancelled = next((job for job in self.engine.jobs.running.values() if self.is_of(context, job)), None)
+        cancelled = cancelled if cancelled is not None and cancelled.cancel_requested else None
         puppet.over(context)
 
         def end() -> None:
@@ -221,6 +233,31 @@ class Histories(RuleBasedStateMachine):
                     context.failed(Failure.died("killed by SIGKILL"))
 
         self.do(end)
+        assert cancelled is None or cancelled.status is Status.CANCELLED, "who asked for a stop gets one"
+
+    def is_of(self, context: Context, job: Job) -> bool:
+        running = self.engine.flow.running.get(job.id)
+        return running is context
+
+    @rule(moves=st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["done", "done", "failed"])), min_size=4))
+    def work_goes_on(self, moves: list[tuple[int, str]]) -> None:
+        """Several attempts begin and end, as they mostly do."""
+        for number, outcome in moves:
+            attempts = self.attempts()
+            if not attempts:
+                return
+            puppet, context = attempts[number % len(attempts)]
+            if context not in puppet.begun:
+                puppet.begun.add(context)
+                self.do(lambda context=context: context.started("somewhere"))
+            else:
+                puppet.over(context)
+                good = outcome == "done"
+                self.do(
+                    lambda context=context, good=good: context.done(Payload("value"), preview("value"))
+                    if good
+                    else context.failed(Failure.of(ValueError("no")))
+                )
 
     @precondition(lambda self: self.attempts(begun=False))
     @rule(data=st.data())
@@ -255,6 +292,7 @@ class Histories(RuleBasedStateMachine):
             return
         flow, scheduler = self.engine.flow, self.engine.scheduler
         assert scheduler.holding == set(flow.running)
+        assert [wrong for puppet in self.puppets for wrong in puppet.wrong] == []
         assert len(flow.running) == len(self.attempts()) == scheduler.total.used
         for name, count in scheduler.queues.items():
             assert count.used == sum(running.job.queue == name for running in flow.running.values())
@@ -322,4 +360,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
