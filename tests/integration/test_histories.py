@@ -254,9 +254,11 @@ class Histories(RuleBasedStateMachine):
                 puppet.over(context)
                 good = outcome == "done"
                 self.do(
-                    lambda context=context, good=good: context.done(Payload("value"), preview("value"))
-                    if good
-                    else context.failed(Failure.of(ValueError("no")))
+                    lambda context=context, good=good: (
+                        context.done(Payload("value"), preview("value"))
+                        if good
+                        else context.failed(Failure.of(ValueError("no")))
+                    )
                 )
 
     @precondition(lambda self: self.attempts(begun=False))
