@@ -788,18 +788,19 @@ async def test_callbacks_are_called_once_on_the_users_loop(engine: Engine) -> No
 
     def now(value: object) -> None:
         heard.append((str(value), threading.get_ident()))
-        if len(heard) == 3:
+        if len(heard) == 4:
             all_heard.set()
 
     good = ThreadJob(add, (1, 2), callback=now, error_callback=pytest.fail)
     good.future.add_done_callback(later)
     bad = ThreadJob(boom, callback=pytest.fail, error_callback=now, retries=1)
+    bad.future.add_error_callback(later)
     engine.submit(good, bad)
     await engine.join()
     await asyncio.wait_for(all_heard.wait(), FUSE_S)
 
     here = threading.get_ident()
-    assert sorted(heard) == [("3", here), ("3", here), ("no", here)]
+    assert sorted(heard) == [("3", here), ("3", here), ("no", here), ("no", here)]
 
 
 async def test_a_callback_that_raises_changes_nothing(engine: Engine) -> None:
