@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
 import cloudpickle
@@ -209,7 +209,15 @@ class _Pickler(cloudpickle.Pickler):
             return upstream_value, (obj.job_id,)
         if isinstance(obj, (FunctionType, type)):
             _send_by_value_if_unimportable(obj.__module__)
+        elif isinstance(obj, CodeType):
+            return _code_with_its_file(obj, *self.dispatch_table[CodeType](obj))
         return super().reducer_override(obj)
+
+
+def _code_with_its_file(code: CodeType, make: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    # cloudpickle 3.1.3 leaves the file out, to have equal pickles of equal functions; without it a traceback could not
+    # show the lines of the cell.
+    return make, tuple(code.co_filename if each == "<dynamic-code>" else each for each in args)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -71,6 +71,18 @@ def test_a_function_of_main_goes_by_value_and_works_where_main_is_another_one(tm
     assert printed == "9.0\n"
 
 
+def test_what_goes_by_value_keeps_the_name_of_its_file() -> None:
+    def outer() -> Any:
+        def inner() -> None: ...
+
+        return inner
+
+    outer.__module__ = "__main__"
+    function, _, _ = unpack(pack(outer, (), {}, {}).function, pickle.dumps(((), {})), {})
+
+    assert [function.__code__.co_filename, function().__code__.co_filename] == [__file__] * 2
+
+
 def test_a_function_of_a_module_that_no_worker_could_import_goes_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("made_on_the_fly")
     exec("def double(x): return 2 * x", vars(module))
