@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, overload
 
 from ipyjobs import storage
 from ipyjobs.backends import Backend
@@ -19,7 +18,6 @@ from ipyjobs.backends.thread import ThreadBackend
 from ipyjobs.blocking import block_until_ended
 from ipyjobs.engines import engines
 from ipyjobs.errors import (
-    EngineForked,
     EngineNotRunning,
     InvalidOption,
     InvalidStateError,
@@ -31,21 +29,18 @@ from ipyjobs.home import Home
 from ipyjobs.job import Job
 from ipyjobs.jobs import AllJobs, Jobs
 from ipyjobs.log import logger
-from ipyjobs.mailbox import Mailbox
 from ipyjobs.output import JobLog
 from ipyjobs.preparing import prepare
 from ipyjobs.progress import hook_tqdm
+from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
 from ipyjobs.status import Status, WaitingFor
 from ipyjobs.waiting import Act, until_ended
 from ipyjobs.words import waiting_text
 
-GRACE_S = 2.0
-"""How long `Engine.stop` gives what runs to end."""
 
-
-class Engine:
+class Engine(Residence):
     """Runs jobs.
 
     In a script ``with Engine() as engine`` gives it a thread of its own. In a coroutine it lives on the running loop
@@ -62,8 +57,8 @@ class Engine:
     """
 
     def __init__(self, setting: EngineSetting | None = None, *, threaded: bool | None = None) -> None:
+        super().__init__(threaded)
         self.setting = setting or EngineSetting()
-        self.threaded = threaded
         self.id = os.urandom(6).hex()
         self.scheduler = Scheduler(self.setting.max_jobs)
         self.flow = Flow(self, self.scheduler)
@@ -75,112 +70,12 @@ class Engine:
         self.origin: Callable[[], str] = str
         """Says where a job is submitted from: the cell, in a notebook."""
         self._own_backends: dict[str, Backend] = {}
-        self._home: Home | None = None
-        self._outbox_before: Mailbox | None = None
-        self._starting = threading.Lock()
         self._folder: Path | None = None
-        self.pid = os.getpid()
-        self._closing: asyncio.Task[None] | None = None
         for backend, limit in (("thread", self.setting.max_thread_jobs), ("process", self.setting.max_process_jobs)):
             self.scheduler.set_limit(limit, backend=backend)
         engines.add(self)
 
-    # -- where it lives
-
-    def start(self) -> Self:
-        """Begin to run jobs. Starting a running engine only warns.
-
-        Raises
-        ------
-        EngineNotRunning
-            ``threaded=False`` or ``True`` and there is no running loop to live on or beside.
-        """
-        self._check_fork()
-        with self._starting:
-            if self._home is not None and self._home.alive:
-                logger.warning("the engine is running already")
-                return self
-            loop = _running_loop()
-            if self.threaded is None:
-                self._settle(Home.on_own_thread())
-            elif loop is None:
-                raise EngineNotRunning(
-                    f"Engine(threaded={self.threaded}) lives on or beside a running loop and there is none here; "
-                    "start it in a coroutine, or leave `threaded` out"
-                )
-            else:
-                self._settle(Home.beside(loop) if self.threaded else Home.on_running_loop())
-        return self
-
-    def stop(self) -> Act:
-        """Cancel what has not ended, end workers and threads, and rest. `start` wakes the engine up again.
-
-        Blocks for at most two seconds, except on the engine's own loop, where it must be awaited.
-        """
-        self._check_fork()
-        home = self._home
-        if home is None:
-            logger.warning("the engine is not running")
-            return Act()
-        if not home.alive:
-            self._home = None
-            return Act()
-        if home.here():
-            closing = self._closing = home.loop.create_task(self._close(home))
-            return Act(lambda: asyncio.shield(closing))
-        ended = threading.Event()
-
-        def close() -> None:
-            task = self._closing = home.loop.create_task(self._close(home))
-            task.add_done_callback(lambda _: (ended.set(), home.outbox.nudge()))
-
-        home.inbox.post(close)
-        if home.on_user_thread():
-            home.outbox.wait(ended.is_set, time.monotonic() + 2 * GRACE_S)
-        else:
-            ended.wait(2 * GRACE_S)
-        home.leave(GRACE_S)
-        return Act()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        self._here()
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self.stop()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs jobs at present."""
-        return self._home is not None and self._home.alive
-
-    @property
-    def has_thread(self) -> bool:
-        """Whether it runs jobs at present, on a thread of its own."""
-        return self._home is not None and self._home.has_thread and self._home.alive
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop it moves jobs on."""
-        return self._here().loop
-
-    @property
-    def outbox(self) -> Mailbox:
-        """Calls for the user's loop."""
-        box = self._home.outbox if self._home is not None else self._outbox_before
-        assert box is not None
-        return box
-
-    @property
-    def inbox(self) -> Mailbox:
-        """Calls for the engine's loop."""
-        return self._here().inbox
+    # -- backends
 
     @property
     def backends(self) -> dict[str, Backend]:
@@ -429,10 +324,6 @@ class Engine:
 
     # -- private
 
-    def _check_fork(self) -> None:
-        if self.pid != os.getpid():
-            raise EngineForked(self.pid)
-
     def _check_engine(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all typed
@@ -441,25 +332,8 @@ class Engine:
                 what = "was never submitted" if job.engine is None else "belongs to another engine"
                 raise InvalidStateError(f"job {job.name!r} {what}")
 
-    def _here(self) -> Home:
-        """The engine's home; made on the running loop if there is none yet."""
-        self._check_fork()
-        home = self._home
-        if home is not None and home.alive:
-            return home
-        loop = _running_loop()
-        if loop is None:
-            raise EngineNotRunning(
-                "the engine is not running: use `with Engine() as engine`, `engine.start()`, or submit in a coroutine"
-            )
-        with self._starting:
-            self._settle(Home.beside(loop) if self.threaded else Home.on_running_loop())
-        assert self._home is not None
-        return self._home
-
     def _settle(self, home: Home) -> None:
-        self._home = home
-        self._outbox_before = home.outbox
+        super()._settle(home)
         process = ProcessBackend()
         if self.setting.max_process_jobs is None:
             self.scheduler.set_limit(process.limit, backend="process")
@@ -471,11 +345,6 @@ class Engine:
         }
         hook_tqdm()
         home.call(self.flow.open, home)
-
-    async def _close(self, home: Home) -> None:
-        await self.flow.stopping.close(GRACE_S)
-        if self._home is home:
-            self._home = None
 
     def _see_them_start(self, jobs: Sequence[Job]) -> None:
         """Wait, a second at most, for work that has its slot and whose worker is just being made."""
@@ -490,10 +359,3 @@ class Engine:
                 and time.monotonic() < until
             ):
                 time.sleep(0.001)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

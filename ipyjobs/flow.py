@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 _AGAIN = {"retry_at": None, "note": "", "progress": None, "progress_at": None, "left_s": None}
 """What an attempt that is not the first begins with."""
+_OVER = (
+    ("waiting_for", None), ("cancel_requested", False), ("retry_at", None), ("memory_bytes", None), ("next_at", None),
+    ("ready", False),
+)  # fmt: skip
+"""What says something of a job only until it has ended."""
 
 
 class Flow:
@@ -404,9 +409,7 @@ class Flow:
         job_id = job._trait_values["id"]
         self._asking.forget(job_id)
         values = job._trait_values
-        for name in ("waiting_for", "cancel_requested", "retry_at", "memory_bytes"):
-            if values[name]:
-                changes[name] = False if name == "cancel_requested" else None
+        changes.update({name: empty for name, empty in _OVER if values[name]})
         self._move(job, verb, reason, text, ended_at=time.time(), **changes)
         if job._log is not None and job_id not in self.running:
             job._log.close()

@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import traitlets
-from traitlets.utils.bunch import Bunch
-
 from ipyjobs.conditions import Condition
 from ipyjobs.errors import InvalidOption, InvalidStateError, JobCancelled
 from ipyjobs.events import Event
 from ipyjobs.failure import Failure
 from ipyjobs.frozen import FrozenJob
-from ipyjobs.log import logger
 from ipyjobs.names import checked_name, checked_tags, name_of
 from ipyjobs.options import arguments_tuple, check_options, retry, seconds, whole
 from ipyjobs.output import JobLog
@@ -28,7 +23,7 @@ from ipyjobs.pickling import FutureLike, Packed, Payload
 from ipyjobs.preview import Preview, in_short
 from ipyjobs.retry import Retry
 from ipyjobs.status import Reason, Status, Verb, step
-from ipyjobs.traits import Field, Input, Outcome
+from ipyjobs.traits import Field, Input, Outcome, Reactive
 from ipyjobs.waiting import Act, Countdown, Waiter
 
 if TYPE_CHECKING:
@@ -39,7 +34,6 @@ if TYPE_CHECKING:
 _SEED = os.urandom(6).hex()
 _NUMBERS = itertools.count(1)
 _NO_VARIABLES = Context()
-_telling = threading.Lock()
 
 
 class JobFuture(FutureLike):
@@ -71,7 +65,7 @@ class JobFuture(FutureLike):
         return f"<{self.job.name}>"
 
 
-class Job(traitlets.HasTraits):
+class Job(Reactive):
     """A function call that an engine runs, and all that becomes of it.
 
     Parameters
@@ -151,6 +145,9 @@ class Job(traitlets.HasTraits):
     origin = Outcome("")
     memory_bytes = Outcome()
     note = Outcome("")
+    next_at = Outcome()
+    address = Outcome("")
+    ready = Outcome(False)
 
     def __init__(
         self,
@@ -368,57 +365,6 @@ class Job(traitlets.HasTraits):
         __tracebackhide__ = True
         yield from self._its_engine("wait for").until_ended([self]).__await__()
         return self.result()
-
-    # -- observing
-
-    def observe(self, handler: Any, names: Any = traitlets.All, type: Any = "change") -> None:
-        """As in traitlets; `handler` is called on the user's loop, where quick changes may come as one."""
-        if isinstance(getattr(handler, "__self__", None), traitlets.link):
-            raise TypeError("a job's traits change one way only: use `dlink((job, name), (widget, name))`, not `link`")
-        super().observe(handler, names=names, type=type)
-
-    def _set(self, changes: dict[str, Any]) -> None:
-        """Write outcome traits. Only on the engine's loop, and only by the engine."""
-        values = self._trait_values
-        if self._trait_notifiers:
-            everything = traitlets.All in self._trait_notifiers
-            watched = changes if everything else changes.keys() & self._trait_notifiers.keys()
-            with _telling:
-                first = not self._unsaid
-                unsaid = self._unsaid = self._unsaid or {}
-                for name in watched:
-                    unsaid.setdefault(name, values[name])
-                values.update(changes)
-                if first and unsaid and self.engine is not None:
-                    self.engine.outbox.post(self._tell)
-        else:
-            values.update(changes)
-
-    def _tell(self) -> None:
-        """Call observers of what has changed. Only on the user's loop; one that raises stops no other."""
-        with _telling:
-            unsaid, self._unsaid = self._unsaid or {}, None
-        for name, old in unsaid.items():
-            new = self._trait_values[name]
-            if old is new or old == new:
-                continue
-            change = Bunch(name=name, old=old, new=new, owner=self, type="change")
-            for handler in self._handlers(name):
-                try:
-                    handler(change)
-                except Exception:
-                    logger.exception("ipyjobs: an observer of {!r} raised", name)
-
-    def _handlers(self, name: str) -> list[Callable[[Any], object]]:
-        found: list[Callable[[Any], object]] = []
-        for key in (name, traitlets.All):
-            for kind in ("change", traitlets.All):
-                for given in self._trait_notifiers.get(key, {}).get(kind, ()):
-                    decorated = isinstance(given, traitlets.EventHandler)  # a method of a subclass
-                    handler = getattr(self, str(given.name)) if decorated else given
-                    if handler not in found:
-                        found.append(handler)
-        return found
 
     # -- for the engine and its views
 

@@ -210,7 +210,8 @@ class _Pickler(cloudpickle.Pickler):
         if isinstance(obj, (FunctionType, type)):
             _send_by_value_if_unimportable(obj.__module__)
         elif isinstance(obj, CodeType):
-            return _code_with_its_file(obj, *self.dispatch_table[CodeType](obj))
+            reduced: Any = self.dispatch_table[CodeType](obj)
+            return _code_with_its_file(obj, *reduced)
         return super().reducer_override(obj)
 
 

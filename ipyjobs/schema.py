@@ -64,6 +64,12 @@ class JobRecord:
     """Memory of the job's process, while it runs, where it has one of its own."""
     note: str
     """What else one must know: "thread still running"."""
+    next_at: float | None
+    """When a periodic job submits the next time."""
+    address: str
+    """Where a web app answers: "http://127.0.0.1:8000"; empty before it is known."""
+    ready: bool
+    """Whether the web app answers there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ ROWS = [
     {"feed"},
     {"task"},
     {"engine"},
-    {"engines", "preparing"},
+    {"engines", "preparing", "residence"},
     {"asking", "backends", "blocking", "callbacks", "flow", "hooks", "kinds", "running", "stopping", "stores", "words"},
     {"job", "jobs", "options", "traits", "waiting"},
     {

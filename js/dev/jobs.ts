@@ -51,6 +51,9 @@ function plain(number: number): JobRecord {
     log_bytes: 4_200,
     memory_bytes: null,
     note: "",
+    next_at: null,
+    address: "",
+    ready: false,
   };
 }
 

@@ -38,6 +38,9 @@ export interface JobRecord {
   readonly log_bytes: number;
   readonly memory_bytes: number | null;
   readonly note: string;
+  readonly next_at: number | null;
+  readonly address: string;
+  readonly ready: boolean;
 }
 
 /** How many jobs may run at once, and how many do. `name` is a backend's, or "" for all together. */

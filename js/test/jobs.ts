@@ -31,6 +31,9 @@ export function job(changes: Partial<JobRecord> & { readonly id: string }): JobR
     log_bytes: 0,
     memory_bytes: null,
     note: "",
+    next_at: null,
+    address: "",
+    ready: false,
     ...changes,
   };
 }

@@ -17,7 +17,7 @@ PLAIN = JobRecord(
     cancel_requested=False, backend="process", group=None, tags=(), queue="default", priority=0,
     arguments="lr=0.1", attempt=1, retries=0, submitted_at=1e9, started_at=1e9, ended_at=1e9 + 124, retry_at=None,
     progress=None, progress_at=None, left_s=None, message="", error="", result="0.93", origin="In[3]", log_bytes=0,
-    memory_bytes=None, note="",
+    memory_bytes=None, note="", next_at=None, address="", ready=False,
 )  # fmt: skip
 
 
