@@ -106,8 +106,8 @@ class Flow:
                 job._opaque = not is_ours(job.condition)
                 for each in job._upstream:
                     self._dependents.setdefault(each, []).append(job)
-            if job._trait_values["backend"] not in self.opened:
-                self._open(job._trait_values["backend"])
+            if (name := job.runs_on or job._trait_values["backend"]) not in self.opened:
+                self._open(name)
             self._move(job, Verb.SUBMIT, number=next(self._numbers), submitted_at=now, origin=origin)
         for job in again:
             self._anew(job)
@@ -176,7 +176,9 @@ class Flow:
         line = self._lines.get(names)
         if line is None:
             line = self._lines[names] = Line(*names)
-        self.scheduler.add(job_id, line, priority=values["priority"], order=values["number"])
+        self.scheduler.add(
+            job_id, line, priority=values["priority"], order=values["number"], general=job.general_slot
+        )
         if job.condition is None:
             self.scheduler.ready(job_id)
             self.became_ready.append(job)
@@ -259,14 +261,15 @@ class Flow:
         job_id, number = values["id"], values["attempt"] + 1
         attempt = Attempt(number, job._round, job._queued_at, log_start=0 if job._log is None else job._log.size)
         job.attempts.append(attempt)
-        running = self.running[job_id] = Running(self, job, attempt)
+        backend = self.backends[job.runs_on or values["backend"]]
+        running = self.running[job_id] = Running(self, job, attempt, backend)
         job._set({"attempt": number, "waiting_for": WaitingFor.BACKEND} | (_AGAIN if len(job.attempts) > 1 else {}))
         call = Call(
             job_id, values["name"], number, job.func, job.args, job.kwargs, upstream,
             running.asked_to_stop, job._packed, job._variables.copy(), job.options,
         )  # fmt: skip
         try:
-            self.backends[values["backend"]].start(call, running)
+            backend.start(call, running)
         except Exception as error:
             running.failed(Failure.of(error))
 

@@ -117,6 +117,10 @@ class Job(Reactive):
     backend_name: ClassVar[str] = "thread"
     known_options: ClassVar[frozenset[str]] = frozenset()
     """What `options` may hold."""
+    runs_on: ClassVar[str] = ""
+    """The backend that runs it, where that is not the one whose slots it takes."""
+    general_slot: ClassVar[bool] = True
+    """Whether it counts among the engine's `max_jobs`, beside its backend's and queue's limits."""
 
     name = Input("")
     group = Input(None)

@@ -13,6 +13,7 @@ from ipyjobs.preview import Preview
 from ipyjobs.status import Reason
 
 if TYPE_CHECKING:
+    from ipyjobs.backends import Backend
     from ipyjobs.flow import Flow
     from ipyjobs.job import Job
 
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 class Running:
     """What a backend speaks to about one attempt; see `ipyjobs.execution.Context`."""
 
-    __slots__ = ("alarm", "attempt", "flow", "job", "over", "parted", "plain", "stopping", "why")
+    __slots__ = ("alarm", "attempt", "backend", "flow", "job", "over", "parted", "plain", "stopping", "why")
 
-    def __init__(self, flow: Flow, job: Job, attempt: Attempt) -> None:
+    def __init__(self, flow: Flow, job: Job, attempt: Attempt, backend: Backend) -> None:
         self.flow = flow
         self.job = job
         self.attempt = attempt
+        self.backend = backend
+        """What runs it."""
         self.stopping = False
         self.why: Reason | None = None
         """Why it is being stopped."""

@@ -43,7 +43,7 @@ class Stopping:
         running.stopping, running.why = True, reason
         job._set({"cancel_requested": True})
         flow.touch(job)
-        if not flow.backends[job.backend].stop(running) and not running.over:
+        if not running.backend.stop(running) and not running.over:
             self._part(running, "cancelled")
             flow.end(job, Verb.CANCEL, reason)
         return True
@@ -54,7 +54,7 @@ class Stopping:
         if running.over or running.parted or running.stopping:
             return
         running.stopping, running.why = True, Reason.TIMEOUT
-        if not flow.backends[job.backend].stop(running):
+        if not running.backend.stop(running):
             self._part(running, "timed out")
             running.attempt.outcome = "timeout"
             flow.tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
