@@ -176,9 +176,7 @@ class Flow:
         line = self._lines.get(names)
         if line is None:
             line = self._lines[names] = Line(*names)
-        self.scheduler.add(
-            job_id, line, priority=values["priority"], order=values["number"], general=job.general_slot
-        )
+        self.scheduler.add(job_id, line, priority=values["priority"], order=values["number"], general=job.general_slot)
         if job.condition is None:
             self.scheduler.ready(job_id)
             self.became_ready.append(job)
