@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from ipyjobs.waiting import Act
 
 
-class Jobs(Mapping[str, Job]):
-    """Some jobs: a mapping by id, whose ``[int]`` and slices go by order of submission.
+class Jobs:
+    """Some jobs, in order of submission, found by id, number or slice.
 
-    ``len(jobs)``, ``jobs[id]``, ``jobs.values()`` work as on any mapping; ``jobs[0]`` is the first job submitted and
-    ``jobs[-3:]`` the last three. ``jobs.failed`` and the other statuses are views too, and stay up to date.
+    ``for job in jobs`` goes through the jobs, ``jobs[0]`` is the first one submitted and ``jobs[-3:]`` are the last
+    three. ``len(jobs)``, ``jobs[id]``, ``jobs.get(id)``, ``jobs.keys()``, ``jobs.values()`` and ``jobs.items()`` work
+    as on a mapping by id. ``jobs.failed`` and the other statuses are views too, and stay up to date.
     """
 
     def __init__(self, engine: Engine, members: Mapping[str, Job], status: Status | None = None) -> None:
@@ -36,7 +37,7 @@ class Jobs(Mapping[str, Job]):
         """The engine that runs them."""
         return self._engine
 
-    # -- a mapping
+    # -- by id, by number, one after another
 
     @overload
     def __getitem__(self, key: str | int) -> Job: ...
@@ -52,8 +53,8 @@ class Jobs(Mapping[str, Job]):
             raise JobNotFoundError(key)
         return job
 
-    def __iter__(self) -> Iterator[str]:
-        return iter([job.id for job in self._ordered()])
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._ordered())
 
     def __len__(self) -> int:
         if self._status is None:
@@ -65,8 +66,25 @@ class Jobs(Mapping[str, Job]):
             key = key.id
         return isinstance(key, str) and (job := self._members.get(key)) is not None and self._has(job)
 
-    def values(self) -> Any:
+    def get(self, job_id: str, default: Any = None) -> Any:
+        """The job with this id, or `default`."""
+        job = self._members.get(job_id)
+        return job if job is not None and self._has(job) else default
+
+    def keys(self) -> list[str]:
+        """The ids of the jobs, in order of submission."""
+        return [job.id for job in self._ordered()]
+
+    def values(self) -> list[Job]:
         """The jobs, in order of submission."""
+        return self._ordered()
+
+    def items(self) -> list[tuple[str, Job]]:
+        """Pairs of id and job, in order of submission."""
+        return [(job.id, job) for job in self._ordered()]
+
+    def all_jobs(self) -> list[Job]:
+        """The jobs, in order of submission (a name kept from executor-engine; ``list(jobs)`` does the same)."""
         return self._ordered()
 
     def __bool__(self) -> bool:

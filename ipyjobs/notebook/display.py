@@ -33,7 +33,7 @@ def _jobs_bundle(jobs: Jobs) -> Any:
     # anywidget takes a quarter of a second to import, which is not `%load_ext`'s to spend.
     from ipyjobs.widget.dashboard import Dashboard
 
-    focus = None if isinstance(jobs, AllJobs) else list(jobs)
+    focus = None if isinstance(jobs, AllJobs) else jobs.keys()
     return Dashboard(jobs.engine, focus=focus)._repr_mimebundle_()
 
 

@@ -948,7 +948,11 @@ async def test_a_group_is_a_mapping_by_id_and_a_list_by_order(engine: Engine) ->
     await group
 
     assert [job.name for job in group.values()] == ["n0", "n1", "n2", "n3", "n4"]
-    assert list(group) == [job.id for job in group.values()]
+    assert list(group) == group.values()
+    assert group.keys() == [job.id for job in group]
+    assert group.items() == [(job.id, job) for job in group]
+    assert dict(group)[group[0].id] is group[0]
+    assert group.get("nobody") is None
     assert group[0] is group[group[0].id]
     assert [job.name for job in group[1:3].values()] == ["n1", "n2"]
     assert group[-1].name == "n4"
@@ -973,11 +977,11 @@ async def test_the_views_follow_the_statuses(engine: Engine, gate: Gate) -> None
     job = engine.submit(ThreadJob(gate.wait))
     await gate.came()
     await job.wait_until_status("running", FUSE_S)
-    assert list(engine.jobs.running) == [job.id]
+    assert list(engine.jobs.running) == [job]
     gate.open()
     await job
 
-    assert list(engine.jobs.done) == [job.id]
+    assert list(engine.jobs.done) == [job]
     assert len(engine.jobs.running) == len(engine.jobs.failed) == len(engine.jobs.created) == 0
 
 
