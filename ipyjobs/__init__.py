@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ipyjobs.errors import DeadlockError as DeadlockError
     from ipyjobs.errors import EngineForked as EngineForked
     from ipyjobs.errors import EngineNotRunning as EngineNotRunning
+    from ipyjobs.errors import ExecutorError as ExecutorError
     from ipyjobs.errors import IllegalMove as IllegalMove
     from ipyjobs.errors import InvalidOption as InvalidOption
     from ipyjobs.errors import InvalidStateError as InvalidStateError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ipyjobs.errors import JobNotFoundError as JobNotFoundError
     from ipyjobs.errors import JobTimeout as JobTimeout
     from ipyjobs.errors import NotPicklable as NotPicklable
+    from ipyjobs.errors import RangeCheckError as RangeCheckError
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
@@ -63,6 +65,7 @@ _HOMES = {
     "EngineForked": "errors",
     "EngineNotRunning": "errors",
     "EngineSetting": "settings",
+    "ExecutorError": "errors",
     "IllegalMove": "errors",
     "InvalidOption": "errors",
     "InvalidStateError": "errors",
@@ -78,6 +81,7 @@ _HOMES = {
     "LocalJob": "job",
     "NotPicklable": "errors",
     "ProcessJob": "job",
+    "RangeCheckError": "errors",
     "Reason": "status",
     "ResultUnreadable": "errors",
     "Retry": "retry",
@@ -96,11 +100,11 @@ _HOMES = {
 
 __all__ = [
     "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError",
-    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "IllegalMove", "InvalidOption", "InvalidStateError",
-    "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout",
-    "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "Reason", "ResultUnreadable", "Retry", "Status", "ThreadJob",
-    "WorkerDied", "WorkersBroken", "__version__", "const", "current_job", "get_default_engine", "logger", "report",
-    "set_default_engine",
+    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "ExecutorError", "IllegalMove", "InvalidOption",
+    "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
+    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason",
+    "ResultUnreadable", "Retry", "Status", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const",
+    "current_job", "get_default_engine", "logger", "report", "set_default_engine",
 ]  # fmt: skip
 
 

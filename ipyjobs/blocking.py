@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.conditions import job_ids
@@ -27,7 +27,7 @@ def block_until_ended(jobs: Sequence[Job], home: Home, flow: Flow, timeout: floa
         The engine was stopped meanwhile.
     """
     __tracebackhide__ = True
-    _refuse_deadlock(jobs, home, flow)
+    refuse_deadlock(jobs, home, flow)
     ended = threading.Event()
     on_user_thread = home.on_user_thread()
 
@@ -52,7 +52,43 @@ def block_until_ended(jobs: Sequence[Job], home: Home, flow: Flow, timeout: floa
         countdown.leave(jobs)
 
 
-def _refuse_deadlock(jobs: Sequence[Job], home: Home, flow: Flow) -> None:
+def block_until_none(selected: Callable[[], Collection[Job]], home: Home, flow: Flow, deadline: float | None) -> bool:
+    """Block this thread until `selected` names no job, looking whenever one has changed; False after `deadline`.
+
+    Raises
+    ------
+    EngineNotRunning
+        The engine was stopped meanwhile.
+    """
+    __tracebackhide__ = True
+    changed = threading.Event()
+    on_user_thread = home.on_user_thread()
+
+    def wake(_: Job) -> None:
+        changed.set()
+        if on_user_thread:
+            home.outbox.nudge()
+
+    home.call(flow.listeners.append, wake)
+    try:
+        while selected():
+            if not home.alive:
+                raise EngineNotRunning("the engine was stopped while this thread waited for its jobs")
+            patience_s = 1.0 if deadline is None else max(0.0, min(1.0, deadline - time.monotonic()))
+            if on_user_thread:
+                home.outbox.wait(changed.is_set, time.monotonic() + patience_s)
+            else:
+                changed.wait(patience_s)
+            changed.clear()
+            if deadline is not None and time.monotonic() >= deadline:
+                return not selected()
+        return True
+    finally:
+        if home.alive:
+            home.call(flow.listeners.remove, wake)
+
+
+def refuse_deadlock(jobs: Sequence[Job], home: Home, flow: Flow) -> None:
     """Raise `DeadlockError` if blocking this thread for `jobs` would keep one of them from ending."""
     if home.here():
         names = ", ".join(repr(job.name) for job in jobs[:3])

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ipyjobs.errors import InvalidOption
 from ipyjobs.scheduling import Wakes
-from ipyjobs.status import ENDED, Status
+from ipyjobs.status import ENDED, Status, checked_status
 
 
 class Known(Protocol):
@@ -50,8 +50,8 @@ def _job_id(job: object) -> str:
 def _statuses(given: Iterable[Status | str | None]) -> frozenset[Status]:
     wanted: set[Status] = set()
     for each in (given,) if isinstance(given, str) else given:
-        status = next((known for known in Status if known == each), None)
-        if status is None or status not in ENDED:
+        status = checked_status(each)
+        if status not in ENDED:
             raise InvalidOption("statuses", each, "some of done, failed, cancelled")
         wanted.add(status)
     if not wanted:

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -15,7 +15,7 @@ from ipyjobs.backends import Backend
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.backends.process import ProcessBackend
 from ipyjobs.backends.thread import ThreadBackend
-from ipyjobs.blocking import block_until_ended
+from ipyjobs.blocking import block_until_ended, block_until_none, refuse_deadlock
 from ipyjobs.engines import engines
 from ipyjobs.errors import (
     EngineNotRunning,
@@ -36,7 +36,7 @@ from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
 from ipyjobs.status import Status, WaitingFor
-from ipyjobs.waiting import Act, until_ended
+from ipyjobs.waiting import Act, until_ended, until_none
 from ipyjobs.words import waiting_text
 
 
@@ -51,13 +51,21 @@ class Engine(Residence):
     ----------
     setting
         Limits and habits.
+    loop
+        The loop to live on. One that does not run yet is run on a thread by `start`.
     threaded
         True: a thread of its own beside the running loop. False: on the running loop. None, the default: `start` and
         ``with`` make a thread for both, `submit` in a coroutine stays on the running loop.
     """
 
-    def __init__(self, setting: EngineSetting | None = None, *, threaded: bool | None = None) -> None:
-        super().__init__(threaded)
+    def __init__(
+        self,
+        setting: EngineSetting | None = None,
+        *,
+        threaded: bool | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(threaded, loop)
         self.setting = setting or EngineSetting()
         self.id = os.urandom(6).hex()
         self.scheduler = Scheduler(self.setting.max_jobs)
@@ -160,6 +168,10 @@ class Engine(Residence):
         """Stop all jobs that have not ended."""
         return self.cancel(*self.flow.active)
 
+    def cancel_all_async(self) -> Act:
+        """As `cancel_all`, which can be awaited, too (a name kept from executor-engine)."""
+        return self.cancel_all()
+
     def rerun(self, *jobs: Job) -> Act:
         """Run ended jobs again. One that needs another's value waits for the new one if both are given.
 
@@ -204,8 +216,23 @@ class Engine(Residence):
                 raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
         await until_ended(jobs, self.outbox)
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(
+        self,
+        timeout: float | None = None,
+        time_delta: float | None = None,
+        select_jobs: Callable[[Jobs], Collection[Job]] | None = None,
+    ) -> bool:
         """Block until no job is left that has not ended.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most. Default: no limit.
+        time_delta
+            Taken for executor-engine's sake; nothing is polled here.
+        select_jobs
+            Given `jobs`, says which of them to wait for, anew whenever a job has changed; the wait is over when it
+            names none. Default: those that are pending or running.
 
         Returns
         -------
@@ -219,10 +246,29 @@ class Engine(Residence):
         """
         __tracebackhide__ = True
         deadline = None if timeout is None else time.monotonic() + timeout
+        if select_jobs is not None:
+            return self._wait_for_none(select_jobs, deadline)
         while active := self.flow.active:
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self.wait_for(active, left_s):
                 return False
+        return True
+
+    async def wait_async(
+        self,
+        timeout: float | None = None,
+        time_delta: float | None = None,
+        select_jobs: Callable[[Jobs], Collection[Job]] | None = None,
+    ) -> bool:
+        """As `wait`, without blocking."""
+        try:
+            async with asyncio.timeout(timeout):
+                if select_jobs is None:
+                    await self.join()
+                else:
+                    await until_none(select_jobs, self.jobs, self.flow)
+        except TimeoutError:
+            return False
         return True
 
     def wait_job(self, job: Job, timeout: float | None = None) -> Any:
@@ -247,6 +293,12 @@ class Engine(Residence):
         if home is None or not home.alive:
             raise EngineNotRunning(f"job {waiting[0].name!r} is {waiting[0].status}, but the engine is not running")
         return block_until_ended(waiting, home, self.flow, timeout)
+
+    def _wait_for_none(self, select: Callable[[Jobs], Collection[Job]], deadline: float | None) -> bool:
+        __tracebackhide__ = True
+        home = self._here()
+        refuse_deadlock(list(select(self.jobs)), home, self.flow)
+        return block_until_none(lambda: select(self.jobs), home, self.flow, deadline)
 
     # -- limits
 
@@ -297,10 +349,21 @@ class Engine(Residence):
         for listener in self.notebook_listeners:
             listener()
 
-    def make_log(self, job: Job) -> JobLog:
-        """The log of a job that is being taken in."""
+    @property
+    def folder(self) -> Path:
+        """Where its jobs' logs and folders are, or will be once something is written."""
         if self._folder is None:
             self._folder = storage.session_folder(self.id, self.setting.cache_path)
+        return self._folder
+
+    @property
+    def cache_dir(self) -> Path:
+        """The folder of its jobs' logs and folders, made when it is asked for."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self.folder
+
+    def make_log(self, job: Job) -> JobLog:
+        """The log of a job that is being taken in."""
         inbox, flow = self.inbox, self.flow
         name = f"{job.number}-{job.id}.log"
         told: list[bool] = []
@@ -315,7 +378,7 @@ class Engine(Residence):
                 inbox.post(tell)
 
         # The name is the engine's own number, never what a user called the job.
-        return JobLog(self._folder, name, grew)
+        return JobLog(self.folder, name, grew)
 
     def report_failure(self, job: Job, failure: Failure) -> None:
         """Log a failure, where the setting says so."""

@@ -10,6 +10,7 @@ IpyjobsError
 ├── JobNotFoundError (LookupError)       no job has this id or name
 ├── CycleError (ValueError)              jobs that wait for each other
 ├── InvalidOption (ValueError)           an option with a value that makes no sense
+│   └── RangeCheckError                  a status that does not exist
 ├── NotPicklable (TypeError)             something that cannot travel to another process
 ├── ResultUnreadable                     a result that arrived but cannot be loaded here
 └── JobFailed (RuntimeError)             the job failed and no exception of its own exists
@@ -28,6 +29,10 @@ from collections.abc import Sequence
 
 class IpyjobsError(Exception):
     """Root of all errors raised by ipyjobs."""
+
+
+ExecutorError = IpyjobsError
+"""The root's name in executor-engine."""
 
 
 class InvalidStateError(IpyjobsError, RuntimeError):
@@ -94,6 +99,10 @@ class InvalidOption(IpyjobsError, ValueError):
         shown = repr(value)
         shown = shown if len(shown) <= 80 else shown[:60] + f"… ({len(shown):,} characters)"
         super().__init__(f"{option}={shown} is not possible; expected {expected}")
+
+
+class RangeCheckError(InvalidOption):
+    """There is no such status (a name kept from executor-engine)."""
 
 
 class NotPicklable(IpyjobsError, TypeError):

@@ -28,3 +28,8 @@ class Event(NamedTuple):
         why = f" ({self.reason})" if self.reason else ""
         tail = f": {self.text}" if self.text else ""
         return f"{at}  {self.verb:8} {self.before} → {self.after}{why}, attempt {self.attempt}{tail}"
+
+
+def local_time(at: float) -> datetime:
+    """Seconds since 1970 UTC as local time without a zone, as executor-engine's jobs have it."""
+    return datetime.fromtimestamp(at)  # noqa: DTZ006  (to be compared with `datetime.now()`)

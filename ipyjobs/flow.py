@@ -262,8 +262,11 @@ class Flow:
         backend = self.backends[job.runs_on or values["backend"]]
         running = self.running[job_id] = Running(self, job, attempt, backend)
         job._set({"attempt": number, "waiting_for": WaitingFor.BACKEND} | (_AGAIN if len(job.attempts) > 1 else {}))
+        kwargs = job.kwargs
+        if job._wants_engine:
+            kwargs = {**kwargs, self.engine.setting.kwargs_inject_key: self.engine}
         call = Call(
-            job_id, values["name"], number, job.func, job.args, job.kwargs, upstream,
+            job_id, values["name"], number, job._function, job.args, kwargs, upstream,
             running.asked_to_stop, job._packed, job._variables.copy(), job.options,
         )  # fmt: skip
         try:
@@ -305,6 +308,8 @@ class Flow:
         if not attempt.outcome:  # one that had run out of its time stays so, whenever its thread returns
             attempt.outcome = outcome
         attempt.error = failure.summary if failure is not None else text
+        if job._files is not None:
+            running.files_over(failure)
         if running.parted:
             self._parted_over(running)
         elif running.why is Reason.TIMEOUT:

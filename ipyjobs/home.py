@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import signal
 import threading
 from collections.abc import Callable
@@ -23,6 +24,7 @@ class Home:
     `on_own_thread`     a thread of its own     the same
     `beside`            a thread of its own     the running one
     `on_running_loop`   the running one         the same
+    `on_given`          the given one           the same
     ==================  ======================  =======================
     """
 
@@ -42,13 +44,34 @@ class Home:
     @classmethod
     def on_own_thread(cls) -> Home:
         """Both loops are one on a thread of its own."""
-        inbox, thread = _loop_on_thread()
+        inbox, thread = _loop_on_thread(None)
+        return cls(inbox, inbox, thread)
+
+    @classmethod
+    def on_given(cls, loop: asyncio.AbstractEventLoop, running: asyncio.AbstractEventLoop | None) -> Home:
+        """Both loops are `loop`, which is `running` here, runs on another thread, or gets one now.
+
+        Raises
+        ------
+        EngineNotRunning
+            The loop is closed.
+        """
+        if loop.is_closed():
+            raise EngineNotRunning("the loop that the engine was given is closed; give it another one")
+        if loop is running:
+            return cls.on_running_loop()
+        if loop.is_running():
+            asked: concurrent.futures.Future[int] = concurrent.futures.Future()
+            loop.call_soon_threadsafe(lambda: asked.set_result(threading.get_ident()))
+            mailbox = Mailbox(loop, asked.result())
+            return cls(mailbox, mailbox, None)
+        inbox, thread = _loop_on_thread(loop)
         return cls(inbox, inbox, thread)
 
     @classmethod
     def beside(cls, user_loop: asyncio.AbstractEventLoop) -> Home:
         """The engine's loop gets a thread of its own; the user's is `user_loop`, which runs on this thread."""
-        inbox, thread = _loop_on_thread()
+        inbox, thread = _loop_on_thread(None)
         return cls(inbox, Mailbox(user_loop), thread)
 
     @property
@@ -121,22 +144,23 @@ class Home:
                 self._thread.join(timeout)
 
 
-def _loop_on_thread() -> tuple[Mailbox, threading.Thread]:
+def _loop_on_thread(given: asyncio.AbstractEventLoop | None) -> tuple[Mailbox, threading.Thread]:
     ready = threading.Event()
     made: list[Mailbox] = []
 
     def live() -> None:
         # Whatever arrives for the process is the main thread's business.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        loop = asyncio.new_event_loop()
+        loop = given or asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         made.append(Mailbox(loop))
         loop.call_soon(ready.set)
         try:
             loop.run_forever()
         finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+            if given is None:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.close()
 
     thread = threading.Thread(target=live, name="ipyjobs-engine", daemon=True)
     thread.start()

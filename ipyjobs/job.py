@@ -8,21 +8,23 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
+from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyjobs.conditions import Condition
 from ipyjobs.errors import InvalidOption, InvalidStateError, JobCancelled
-from ipyjobs.events import Event
+from ipyjobs.events import Event, local_time
 from ipyjobs.failure import Failure
 from ipyjobs.frozen import FrozenJob
 from ipyjobs.names import checked_name, checked_tags, name_of
-from ipyjobs.options import arguments_tuple, check_options, retry, seconds, whole
-from ipyjobs.output import JobLog
+from ipyjobs.options import arguments_tuple, check_options, checked_redirect, retry, seconds, whole, yes_or_no
+from ipyjobs.output import JobLog, OutputFiles
 from ipyjobs.pickling import FutureLike, Packed, Payload
 from ipyjobs.preview import Preview, in_short
 from ipyjobs.retry import Retry
-from ipyjobs.status import Reason, Status, Verb, step
+from ipyjobs.status import Reason, Status, Verb, WaitingFor, checked_status, step
 from ipyjobs.traits import Field, Input, Outcome, Reactive
 from ipyjobs.waiting import Act, Countdown, Waiter
 
@@ -97,8 +99,13 @@ class Job(Reactive):
         A named line with a limit of its own (`Engine.set_limit`). Default "default".
     timeout
         Seconds one attempt may run, from when the function begins. Default: as long as it takes.
+    redirect_out_err
+        Also write what it prints into files, which are appended to and never cut. True: ``stdout.txt`` and
+        ``stderr.txt`` in `cache_dir`; a path: this one file for both. The traceback of a failure goes there too.
+    change_dir
+        Run in `cache_dir` instead of the folder the notebook is in.
     options
-        What only the backend understands: ``fresh=True`` gives a process job a worker of its own.
+        ``fresh=True`` gives a process job a worker of its own. All other keywords are kept in `attrs`.
 
     Raises
     ------
@@ -108,10 +115,11 @@ class Job(Reactive):
 
     # What is no trait has a slot: with over thirty attributes the instance's dictionary is a third of a job's memory.
     __slots__ = (
-        "_callbacks", "_described", "_failure", "_held_back", "_log", "_onlookers", "_opaque", "_packed", "_payload",
-        "_preview", "_queued_at", "_removed", "_retry", "_round", "_story", "_unsaid", "_upstream",
-        "_variables", "_waiters", "args", "attempts", "condition", "created_at", "engine", "func", "kwargs", "options",
-        "timeout", "wait_time_delta",
+        "_attrs", "_callbacks", "_described", "_failure", "_files", "_function", "_held_back", "_log", "_onlookers",
+        "_opaque", "_packed", "_payload", "_preview", "_queued_at", "_removed", "_retry", "_round", "_story",
+        "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args", "attempts", "change_dir",
+        "condition", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err", "timeout",
+        "wait_time_delta",
     )  # fmt: skip
 
     backend_name: ClassVar[str] = "thread"
@@ -165,6 +173,8 @@ class Job(Reactive):
         name: str | None = None,
         condition: Condition | None = None,
         wait_time_delta: float = 0.1,
+        redirect_out_err: bool | str | Path = False,
+        change_dir: bool = False,
         *,
         group: str | None = None,
         tags: Iterable[str] = (),
@@ -193,8 +203,9 @@ class Job(Reactive):
             raise InvalidOption("func", func, "something that can be called")
         if condition is not None and not isinstance(condition, Condition):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidOption("condition", condition, "a condition, such as AfterAnother(job)")
+        attrs = None
         if options:
-            check_options(type(self).__name__, self.known_options, options)
+            options, attrs = check_options(type(self).__name__, self.known_options, options)
         self.func = func
         self.args: tuple[Any, ...] = arguments_tuple(args)
         self.kwargs: dict[str, Any] = dict(kwargs) if kwargs else {}
@@ -202,6 +213,9 @@ class Job(Reactive):
         self.wait_time_delta = seconds("wait_time_delta", wait_time_delta)
         self.timeout = None if timeout is None else seconds("timeout", timeout)
         self.options = options
+        self.redirect_out_err = checked_redirect(redirect_out_err) if redirect_out_err is not False else False
+        self.change_dir = yes_or_no("change_dir", change_dir)
+        self._attrs = attrs
         self.created_at = time.time()
         self.attempts: list[Attempt] = []
         self.engine: Engine | None = None
@@ -221,6 +235,9 @@ class Job(Reactive):
         self._preview: Preview | None = None
         self._failure: Failure | None = None
         self._packed: Packed | None = None
+        self._function: Callable[..., Any] = func
+        self._wants_engine = False
+        self._files: OutputFiles | None = None
         self._upstream: tuple[str, ...] = ()
         self._described: tuple[tuple[str, str, str], ...] = ()
         self._log: JobLog | None = None
@@ -247,6 +264,43 @@ class Job(Reactive):
         if self.started_at is None:
             return None
         return (self.ended_at or time.time()) - self.started_at
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The keywords it was given that mean nothing to ipyjobs; yours to use."""
+        if self._attrs is None:
+            self._attrs = {}
+        return self._attrs
+
+    @property
+    def retry_remain(self) -> int:
+        """How often it may still be tried again."""
+        begun = self.attempt - (self.waiting_for is not WaitingFor.RETRY)
+        return self.retries - min(max(0, begun), self.retries)
+
+    @property
+    def cache_dir(self) -> Path | None:
+        """A folder of the job's own, made when it is first asked for; None before the job is submitted."""
+        if self.engine is None:
+            return None
+        folder = self.engine.folder / self.id
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+    @property
+    def created_time(self) -> datetime:
+        """When it was made, local time."""
+        return local_time(self.created_at)
+
+    @property
+    def submit_time(self) -> datetime | None:
+        """When it was last submitted, local time."""
+        return None if self.submitted_at is None else local_time(self.submitted_at)
+
+    @property
+    def stoped_time(self) -> datetime | None:
+        """When it ended, local time (a name kept from executor-engine)."""
+        return None if self.ended_at is None else local_time(self.ended_at)
 
     @property
     def log(self) -> JobLog:
@@ -355,13 +409,10 @@ class Job(Reactive):
         ------
         TimeoutError
             It did not within `timeout` seconds.
-        InvalidOption
+        RangeCheckError
             There is no such status.
         """
-        try:
-            wanted = Status(status)
-        except ValueError:
-            raise InvalidOption("status", status, "one of " + ", ".join(Status)) from None
+        wanted = checked_status(status)
         await self.wait_until(lambda job: job.status is wanted, timeout)
 
     def __await__(self) -> Generator[Any, None, Any]:

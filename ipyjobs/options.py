@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ipyjobs.errors import InvalidOption
@@ -10,7 +11,7 @@ from ipyjobs.retry import NEVER, Retry
 
 JOB_OPTIONS = (
     "name", "group", "tags", "priority", "queue", "retries", "retry_time_delta", "timeout", "condition",
-    "wait_time_delta", "callback", "error_callback",
+    "wait_time_delta", "callback", "error_callback", "redirect_out_err", "change_dir",
 )  # fmt: skip
 
 
@@ -44,13 +45,42 @@ def arguments_tuple(args: Any) -> tuple[Any, ...]:
     return tuple(args)  # type: ignore[arg-type]
 
 
-def check_options(kind: str, known: Collection[str], options: Mapping[str, object]) -> None:
-    """Refuse options that this kind of job does not have."""
-    for each in options:
-        if each not in known:
-            near = _nearest(each, [*JOB_OPTIONS, *known])
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise TypeError(f"{kind} has no option {each!r}{hint}")
+def check_options(
+    kind: str, known: Collection[str], given: Mapping[str, object]
+) -> tuple[dict[str, object], dict[str, object] | None]:
+    """Part the keywords that this kind of job knows from those that are only kept with it.
+
+    Raises
+    ------
+    TypeError
+        A keyword looks like one that a job has, written wrong.
+    """
+    options = {name: value for name, value in given.items() if name in known}
+    attrs = {name: value for name, value in given.items() if name not in known}
+    for each in attrs:
+        if near := _nearest(each, [*JOB_OPTIONS, *known, "fresh"]):
+            there = "" if near == each else f"; did you mean {near!r}?"
+            raise TypeError(f"{kind} has no option {each!r}{there}")
+    return options, attrs or None
+
+
+def yes_or_no(option: str, value: object) -> bool:
+    """`value` if it is True or False."""
+    if not isinstance(value, bool):
+        raise InvalidOption(option, value, "True or False")
+    return value
+
+
+def checked_redirect(value: object) -> bool | Path:
+    """`value` if it says where output goes: True, or the path of a file that could be written."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value):
+        raise InvalidOption("redirect_out_err", value, "True, False or the path of a file")
+    path = Path(value).expanduser().absolute()
+    if path.is_dir():
+        raise InvalidOption("redirect_out_err", value, "a file, and this is a folder")
+    return path
 
 
 def _nearest(word: str, known: Sequence[str]) -> str | None:

@@ -155,6 +155,43 @@ class JobLog:
         return b"".join(parts)
 
 
+class OutputFiles:
+    """Files of the user's that get all that a job prints, as it comes: never cut, and appended to.
+
+    Parameters
+    ----------
+    out, err
+        Where stdout and stderr go; may be the same file. Folders are made with the first byte.
+    """
+
+    def __init__(self, out: Path, err: Path) -> None:
+        self.out, self.err = out, err
+        self._descriptors: dict[Path, int] = {}
+
+    def write(self, data: bytes, *, error: bool) -> None:
+        """Append.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        path = self.err if error else self.out
+        descriptor = self._descriptors.get(path)
+        if descriptor is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._descriptors[path] = descriptor
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    def close(self) -> None:
+        """Let go of the files; a later `write` opens them again."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+
 class Dispatcher:
     """Lies over `sys.stdout` or `sys.stderr`: what a job writes goes to its log, all else passes through.
 

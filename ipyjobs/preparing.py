@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ipyjobs.backends.process.linux import apart
 from ipyjobs.calling import replaced
 from ipyjobs.conditions import AfterOthers, AllSatisfied
-from ipyjobs.errors import InvalidStateError
+from ipyjobs.errors import InvalidStateError, NotPicklable
+from ipyjobs.folders import InFolder, no_coroutine
 from ipyjobs.job import Job, JobFuture
 from ipyjobs.jobs import Jobs
+from ipyjobs.output import OutputFiles
 from ipyjobs.preview import described
 
 if TYPE_CHECKING:
@@ -21,9 +26,48 @@ def prepare(job: Job, engine: Engine, shared: dict[Any, Any]) -> None:
         _find_upstreams(job, engine)
         # Here and not where a page asks: it runs the arguments' own `__repr__`.
         job._described = described(job.args, job.kwargs)
-    backend = engine.backends.get(job._trait_values["backend"])
+    name: str = job._trait_values["backend"]
+    if job.change_dir:
+        job._function = _in_own_folder(job, engine, name)
+    if job.redirect_out_err:
+        job._files = _files(job, engine)
+    _look_for_engine(job, engine, name)
+    backend = engine.backends.get(name)
     if backend is not None:
-        job._packed = backend.pack(job.func, job.args, job.kwargs, shared)
+        job._packed = backend.pack(job._function, job.args, job.kwargs, shared)
+
+
+def _in_own_folder(job: Job, engine: Engine, backend: str) -> InFolder:
+    if backend == "local" and inspect.iscoroutinefunction(job.func):
+        raise no_coroutine()
+    folder = engine.cache_dir / job.id
+    folder.mkdir(exist_ok=True)
+    return InFolder(
+        job.func, str(folder), apart=None if backend in ("local", "process") else apart, awaits=backend != "local"
+    )
+
+
+def _files(job: Job, engine: Engine) -> OutputFiles:
+    if isinstance(job.redirect_out_err, bool):
+        folder = engine.folder / job.id
+        return OutputFiles(folder / "stdout.txt", folder / "stderr.txt")
+    path = Path(job.redirect_out_err)
+    return OutputFiles(path, path)
+
+
+def _look_for_engine(job: Job, engine: Engine, backend: str) -> None:
+    """A parameter called like `EngineSetting.kwargs_inject_key` gets the engine."""
+    code = getattr(job.func, "__code__", None)
+    key = engine.setting.kwargs_inject_key
+    if code is None or key not in code.co_varnames or key in job.kwargs:
+        return
+    parameters: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if key not in parameters or parameters.index(key) < min(len(job.args), code.co_argcount):
+        return
+    if backend not in ("local", "thread"):
+        way_out = "run it as a thread or local job, or give the parameter another name"
+        raise NotPicklable(f"the engine, for parameter {key!r} of {job.name!r},", "it lives in this process", way_out)
+    job._wants_engine = True
 
 
 def _find_upstreams(job: Job, engine: Engine) -> None:

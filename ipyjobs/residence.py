@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Self
 
-from ipyjobs.errors import EngineForked, EngineNotRunning
+from ipyjobs.errors import EngineForked, EngineNotRunning, InvalidStateError
 from ipyjobs.flow import Flow
 from ipyjobs.home import Home
 from ipyjobs.log import logger
@@ -24,8 +24,9 @@ class Residence:
 
     flow: Flow
 
-    def __init__(self, threaded: bool | None) -> None:
+    def __init__(self, threaded: bool | None, loop: asyncio.AbstractEventLoop | None) -> None:
         self.threaded = threaded
+        self._given_loop = loop
         self.pid = os.getpid()
         self._home: Home | None = None
         self._outbox_before: Mailbox | None = None
@@ -46,7 +47,9 @@ class Residence:
                 logger.warning("the engine is running already")
                 return self
             loop = _running_loop()
-            if self.threaded is None:
+            if self._given_loop is not None:
+                self._settle(Home.on_given(self._given_loop, loop))
+            elif self.threaded is None:
                 self._settle(Home.on_own_thread())
             elif loop is None:
                 raise EngineNotRunning(
@@ -112,8 +115,22 @@ class Residence:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop it moves jobs on."""
+        """The loop it moves jobs on; may be set while the engine does not run.
+
+        Raises
+        ------
+        InvalidStateError
+            It is set while the engine runs.
+        """
+        if self._given_loop is not None and not self.alive:
+            return self._given_loop
         return self._here().loop
+
+    @loop.setter
+    def loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.alive:
+            raise InvalidStateError("the engine lives on a loop already; stop it before you give it another one")
+        self._given_loop = loop
 
     @property
     def outbox(self) -> Mailbox:
@@ -138,7 +155,7 @@ class Residence:
         if home is not None and home.alive:
             return home
         loop = _running_loop()
-        if loop is None:
+        if loop is None or self._given_loop not in (None, loop):
             raise EngineNotRunning(
                 "the engine is not running: use `with Engine() as engine`, `engine.start()`, or submit in a coroutine"
             )

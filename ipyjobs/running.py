@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyjobs.execution import Attempt
 from ipyjobs.failure import Failure
+from ipyjobs.log import logger
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
 from ipyjobs.status import Reason
@@ -21,7 +22,19 @@ if TYPE_CHECKING:
 class Running:
     """What a backend speaks to about one attempt; see `ipyjobs.execution.Context`."""
 
-    __slots__ = ("alarm", "attempt", "backend", "flow", "job", "over", "parted", "plain", "stopping", "why")
+    __slots__ = (
+        "alarm",
+        "attempt",
+        "backend",
+        "files_broken",
+        "flow",
+        "job",
+        "over",
+        "parted",
+        "plain",
+        "stopping",
+        "why",
+    )
 
     def __init__(self, flow: Flow, job: Job, attempt: Attempt, backend: Backend) -> None:
         self.flow = flow
@@ -38,6 +51,8 @@ class Running:
         self.plain = False
         """A plain function on the user's loop has begun: nothing can stop it."""
         self.alarm: asyncio.TimerHandle | None = None
+        self.files_broken = False
+        """The user's own files cannot be written."""
 
     def asked_to_stop(self) -> bool:
         """`stopping`, as something that can be called."""
@@ -53,7 +68,28 @@ class Running:
 
     def write(self, data: bytes, *, error: bool = False) -> None:
         self.job.log.write(data)
+        if self.job._files is not None:
+            self._write_file(data, error)
         self.flow.echo(data, error)
+
+    def _write_file(self, data: bytes, error: bool) -> None:
+        """Also write to the files that the user has named; a full disk costs the files, never the job."""
+        files = self.job._files
+        if files is None or self.files_broken:
+            return
+        try:
+            files.write(data, error=error)
+        except OSError as trouble:
+            self.files_broken = True
+            logger.warning("the output of job {!r} is in its log only: {}", self.job.name, trouble)
+            self.note(f"output is in the log only: {trouble}")
+
+    def files_over(self, failure: Failure | None) -> None:
+        """The attempt has ended: let go of the files, after the traceback if it has failed."""
+        if failure is not None:
+            self._write_file((failure.text() + "\n").encode("utf-8", "surrogateescape"), True)
+        if self.job._files is not None:
+            self.job._files.close()
 
     def report(self, progress: float | None, message: str | None, left_s: float | None) -> None:
         if self.over or self.parted:

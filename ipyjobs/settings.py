@@ -25,8 +25,10 @@ class EngineSetting:
     echo
         Also pass on what jobs print. By default an engine in a script does, a notebook's doesn't.
     cache_path
-        Folder for the jobs' logs; by default one of the engine's own below the user's data folder (the environment
-        variable ``IPYJOBS_DATA_DIR`` moves it), removed when the process ends.
+        Folder for the jobs' logs and folders; by default one of the engine's own below the user's data folder (the
+        environment variable ``IPYJOBS_DATA_DIR`` moves it), removed when the process ends.
+    kwargs_inject_key
+        A local or thread job whose function has a parameter of this name gets the engine there.
 
     Raises
     ------
@@ -40,6 +42,7 @@ class EngineSetting:
     print_traceback: bool = True
     echo: bool = True
     cache_path: str | Path | None = None
+    kwargs_inject_key: str = "__engine__"
 
     def __post_init__(self) -> None:
         for option in ("max_jobs", "max_thread_jobs", "max_process_jobs"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from ipyjobs.errors import IllegalMove
+from ipyjobs.errors import IllegalMove, RangeCheckError
 
 
 class Word(StrEnum):
@@ -85,6 +85,20 @@ TRANSITIONS: dict[tuple[Status, Verb], Status] = {
     (Status.FAILED, Verb.RERUN): Status.PENDING,
     (Status.CANCELLED, Verb.RERUN): Status.PENDING,
 }
+
+
+def checked_status(status: object) -> Status:
+    """The status of this name.
+
+    Raises
+    ------
+    RangeCheckError
+        There is none.
+    """
+    found = next((each for each in Status if each == status), None)
+    if found is None:
+        raise RangeCheckError("status", status, "one of " + ", ".join(Status))
+    return found
 
 
 def step(status: Status, verb: Verb) -> Status:

@@ -21,13 +21,13 @@ def data_folder() -> Path:
 
 
 def session_folder(engine_id: str, given: str | Path | None) -> Path:
-    """A folder for one engine's logs, made when the first byte is written.
+    """A folder for what one engine's jobs write, made with the first byte.
 
     A folder of our own choosing is removed when this process ends; those of processes that were killed go when the
     next engine asks for one. A `given` one stays.
     """
     if given is not None:
-        return Path(given) / engine_id
+        return Path(given).expanduser().absolute()
     sessions = data_folder() / "sessions"
     if sessions.is_dir():
         _sweep(sessions)

@@ -11,7 +11,7 @@ from traitlets.utils.bunch import Bunch
 
 from ipyjobs.errors import InvalidStateError
 from ipyjobs.log import logger
-from ipyjobs.status import Status
+from ipyjobs.status import Status, checked_status
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
@@ -40,6 +40,11 @@ class Outcome(Field):
 
     def __init__(self, default: object = None) -> None:
         super().__init__(default, read_only=True, allow_none=True)
+
+    def __set__(self, obj: Any, value: object) -> None:
+        if self.name == "status":
+            checked_status(value)
+        raise InvalidStateError(f"{self.name} of job {obj.name!r} is set by its engine only; use its methods")
 
 
 class Reactive(traitlets.HasTraits):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from ipyjobs.mailbox import Mailbox
 from ipyjobs.status import ENDED
 
 if TYPE_CHECKING:
+    from ipyjobs.flow import Flow
     from ipyjobs.job import Job
+    from ipyjobs.jobs import Jobs
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +93,32 @@ async def until_ended(jobs: Sequence[Job], outbox: Mailbox) -> None:
         await future
     finally:
         countdown.leave(waiting)
+
+
+async def until_none(select: Callable[[Jobs], Collection[Job]], jobs: Jobs, flow: Flow) -> None:
+    """Wait on the running loop until `select` names none of `jobs`, looking whenever one has changed."""
+    changed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def wake(_: Job | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(changed.set)
+
+    def join() -> None:
+        flow.listeners.append(wake)
+        # Look once more: something may have changed between the first look and now.
+        wake(None)
+
+    def leave() -> None:
+        flow.listeners.remove(wake)
+
+    flow.inbox.post(join)
+    try:
+        while select(jobs):
+            await changed.wait()
+            changed.clear()
+    finally:
+        flow.inbox.post(leave)
 
 
 class Act:

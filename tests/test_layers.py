@@ -22,7 +22,8 @@ ROWS = [
     {"asking", "backends", "blocking", "callbacks", "flow", "hooks", "kinds", "running", "stopping", "stores", "words"},
     {"job", "jobs", "options", "traits", "waiting"},
     {
-        "calling", "captures", "conditions", "context", "cycles", "events", "execution", "failure", "frozen", "home",
+        "calling", "captures", "conditions", "context", "cycles", "events", "execution", "failure", "folders", "frozen",
+        "home",
         "log",
         "mailbox", "names", "output", "pickling", "preview", "progress", "retry", "revival", "scheduling", "settings",
         "storage",

@@ -7,9 +7,10 @@ import ipyjobs
 # What others build on. A name that goes from here, or changes its meaning, needs a major version.
 NAMES = [
     "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError",
-    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "IllegalMove", "InvalidOption",
+    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "ExecutorError", "IllegalMove", "InvalidOption",
     "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
-    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "Reason", "ResultUnreadable",
+    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason",
+    "ResultUnreadable",
     "Retry", "Status", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const", "current_job",
     "get_default_engine", "logger", "report", "set_default_engine",
 ]  # fmt: skip

@@ -871,16 +871,16 @@ async def test_progress_drives_a_widget_through_dlink_and_link_is_refused(engine
 
 
 async def test_outcomes_are_read_only_and_inputs_are_fixed_at_submit(engine: Engine) -> None:
-    import traitlets
-
     job = ThreadJob(add, (1, 2))
     job.priority = 5
     job.name = "renamed"
     await engine.submit(job)
 
     assert job.name == "renamed"
-    with pytest.raises(traitlets.TraitError, match="read-only"):
+    with pytest.raises(InvalidStateError, match="status of job 'renamed' is set by its engine only"):
         job.status = "failed"
+    with pytest.raises(InvalidStateError, match="progress of job 'renamed' is set by its engine only"):
+        job.progress = 0.5
     with pytest.raises(InvalidStateError, match="name of job 'renamed' was fixed"):
         job.name = "again"
 

@@ -20,7 +20,7 @@ def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_of_the_users_choice_is_used(tmp_path: Path) -> None:
-    assert storage.session_folder("abc", tmp_path) == tmp_path / "abc"
+    assert storage.session_folder("abc", tmp_path) == tmp_path
 
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(sessions: Path) -> None:

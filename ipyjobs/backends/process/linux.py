@@ -7,12 +7,16 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import Collection, Iterable
+from _thread import allocate_lock
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
+_CLONE_FS = 0x200
 _NOTHING = bytearray(4)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -63,6 +67,35 @@ def _prctl(option: int, value: int) -> None:
     if _libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def apart(call: Callable[[], T]) -> T:
+    """Make a call in a thread whose working directory is its own; where that can't be, one such call at a time."""
+    import threading  # the guard, which needs none of these, loads this module too
+    from contextlib import nullcontext
+    from contextvars import copy_context
+
+    outcome: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        own = sys.platform == "linux" and _libc().unshare(_CLONE_FS) == 0
+        try:
+            with nullcontext() if own else _one_at_a_time:
+                outcome.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
+    thread.name = threading.current_thread().name + "-apart"
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return outcome[0]
+
+
+_one_at_a_time = allocate_lock()
 
 
 def process_descriptor(pid: int) -> int:
