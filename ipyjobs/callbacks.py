@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ipyjobs.log import logger
@@ -15,9 +16,13 @@ _running: set[asyncio.Task[Any]] = set()
 """Coroutine callbacks under way: a loop keeps only weak references to its tasks."""
 
 
-def call_back(job: Job, status: Status, loop: asyncio.AbstractEventLoop) -> None:
+Callbacks = tuple[tuple[Callable[[Any], object], bool], ...]
+"""Each with whether it wants the result of a job that is done; the others want the exception of one that has failed."""
+
+
+def call_back(job: Job, status: Status, loop: asyncio.AbstractEventLoop, callbacks: Callbacks) -> None:
     """Tell a job's callbacks how it ended. On the user's loop; one that raises stops no other."""
-    for callback, wants_result in job._callbacks:
+    for callback, wants_result in callbacks:
         if wants_result is not (status is Status.DONE):
             continue
         try:

@@ -36,7 +36,7 @@ from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
 from ipyjobs.status import Status, WaitingFor
-from ipyjobs.waiting import Act, until_ended, until_none
+from ipyjobs.waiting import Act, until_ended, until_none, until_told
 from ipyjobs.words import waiting_text
 
 
@@ -205,8 +205,14 @@ class Engine(Residence):
             if jobs is not None:
                 await self.until_ended(list(jobs))
                 return
-            while active := self.flow.active:
-                await self.until_ended(active)
+            while True:
+                if active := self.flow.active:
+                    await self.until_ended(active)
+                else:
+                    # Callbacks of jobs that have ended may still be under way, and may submit more.
+                    await until_told(self.outbox)
+                    if not self.flow.active:
+                        return
 
     async def until_ended(self, jobs: Sequence[Job]) -> None:
         """Wait until `jobs` have ended and observers and callbacks have been told. Cancelling it leaves them alone."""
@@ -248,11 +254,13 @@ class Engine(Residence):
         deadline = None if timeout is None else time.monotonic() + timeout
         if select_jobs is not None:
             return self._wait_for_none(select_jobs, deadline)
-        while active := self.flow.active:
+        while True:
+            active = self.flow.active
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self.wait_for(active, left_s):
                 return False
-        return True
+            if not active and not self.flow.active:
+                return True
 
     async def wait_async(
         self,

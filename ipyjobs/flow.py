@@ -420,7 +420,7 @@ class Flow:
         if job._log is not None and job_id not in self.running:
             job._log.close()
         if job._callbacks and job.status is not Status.CANCELLED:
-            self.outbox.post(call_back, job, job.status, self.outbox.loop)
+            self.outbox.post(call_back, job, job.status, self.outbox.loop, job._callbacks)
         self.scheduler.ended(job_id)
         if verb is not Verb.FINISH:
             for dependent in list(self._dependents.get(job_id, ())):
@@ -448,6 +448,12 @@ class Flow:
         """Pass on what a job has printed, where the engine is told to."""
         if self.engine.setting.echo:
             pass_on(data, error)
+
+    def add_callback(self, job: Job, callback: Callable[[Any], object], wants_result: bool) -> None:
+        """Have a callback called at the end of a job, or now if that has come."""
+        job._callbacks += ((callback, wants_result),)
+        if job.ended and job.status is not Status.CANCELLED:
+            self.outbox.post(call_back, job, job.status, self.outbox.loop, ((callback, wants_result),))
 
     @property
     def active(self) -> list[Job]:

@@ -56,12 +56,12 @@ class JobFuture(FutureLike):
         return self.job.exception()
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Have ``callback(result)`` called on the user's loop when the job is done."""
-        self.job._callbacks += ((callback, True),)
+        """Have ``callback(result)`` called on the user's loop when the job is done, or soon if it is already."""
+        self.job._add_callback(callback, wants_result=True)
 
     def add_error_callback(self, callback: Callable[[BaseException], object]) -> None:
-        """Have ``callback(exception)`` called on the user's loop when the job has failed."""
-        self.job._callbacks += ((callback, False),)
+        """Have ``callback(exception)`` called on the user's loop when the job has failed, or soon if it has already."""
+        self.job._add_callback(callback, wants_result=False)
 
     def __repr__(self) -> str:
         return f"<{self.job.name}>"
@@ -422,6 +422,12 @@ class Job(Reactive):
         return self.result()
 
     # -- for the engine and its views
+
+    def _add_callback(self, callback: Callable[[Any], object], *, wants_result: bool) -> None:
+        if self.engine is None or not self.engine.alive:
+            self._callbacks += ((callback, wants_result),)
+        else:
+            self.engine.inbox.post(self.engine.flow.add_callback, self, callback, wants_result)
 
     def record(self) -> JobRecord:
         """The job as a page sees it."""

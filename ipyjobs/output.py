@@ -204,7 +204,7 @@ class Dispatcher:
 
     def write(self, text: str) -> int:
         job = running.get()
-        if job is not None and job.write(text.encode("utf-8", "surrogateescape"), error=self._error):
+        if job is not None and job.write(encoded(text), error=self._error):
             return len(text)
         return self._stream.write(text)
 
@@ -229,6 +229,14 @@ class Dispatcher:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def encoded(text: str) -> bytes:
+    """The bytes that `text` stands for; half a character, which has none, is written out."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 def dispatch_output() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ipyjobs.execution import Attempt
 from ipyjobs.failure import Failure
 from ipyjobs.log import logger
+from ipyjobs.output import encoded
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
 from ipyjobs.status import Reason
@@ -87,7 +88,7 @@ class Running:
     def files_over(self, failure: Failure | None) -> None:
         """The attempt has ended: let go of the files, after the traceback if it has failed."""
         if failure is not None:
-            self._write_file((failure.text() + "\n").encode("utf-8", "surrogateescape"), True)
+            self._write_file(encoded(failure.text() + "\n"), True)
         if self.job._files is not None:
             self.job._files.close()
 

@@ -95,6 +95,19 @@ async def until_ended(jobs: Sequence[Job], outbox: Mailbox) -> None:
         countdown.leave(waiting)
 
 
+async def until_told(outbox: Mailbox) -> None:
+    """Wait on the running loop until all that was posted to the user's loop so far has been told."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    outbox.post(wake if loop is outbox.loop else lambda: loop.is_closed() or loop.call_soon_threadsafe(wake))
+    await future
+
+
 async def until_none(select: Callable[[Jobs], Collection[Job]], jobs: Jobs, flow: Flow) -> None:
     """Wait on the running loop until `select` names none of `jobs`, looking whenever one has changed."""
     changed = asyncio.Event()
