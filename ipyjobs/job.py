@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ipyjobs.engine import Engine
     from ipyjobs.execution import Attempt
     from ipyjobs.schema import JobRecord
+    from ipyjobs.streams import Stream
 
 _SEED = os.urandom(6).hex()
 _NUMBERS = itertools.count(1)
@@ -117,7 +118,7 @@ class Job(Reactive):
     __slots__ = (
         "_attrs", "_callbacks", "_described", "_failure", "_files", "_function", "_held_back", "_log", "_onlookers",
         "_opaque", "_packed", "_payload", "_preview", "_queued_at", "_removed", "_retry", "_round", "_story",
-        "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args", "attempts", "change_dir",
+        "_stream", "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args", "attempts", "change_dir",
         "condition", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err", "timeout",
         "wait_time_delta",
     )  # fmt: skip
@@ -238,6 +239,7 @@ class Job(Reactive):
         self._function: Callable[..., Any] = func
         self._wants_engine = False
         self._files: OutputFiles | None = None
+        self._stream: Stream | None = None
         self._upstream: tuple[str, ...] = ()
         self._described: tuple[tuple[str, str, str], ...] = ()
         self._log: JobLog | None = None
@@ -309,8 +311,18 @@ class Job(Reactive):
             self._log = self._its_engine("read the log of").make_log(self)
         return self._log
 
+    @property
+    def stream(self) -> Stream | None:
+        """Where the values of a generator job come from; None for other jobs.
+
+        A function that returns a generator without being one has it a moment after it has begun.
+        """
+        if self._stream is None and self.engine is not None and not self.ended:
+            return self.engine.stream_of(self)
+        return self._stream
+
     def result(self) -> Any:
-        """What the function returned.
+        """What the function returned; of a generator job its `stream`, from when it is submitted until it is done.
 
         Raises
         ------
@@ -325,6 +337,8 @@ class Job(Reactive):
         """
         __tracebackhide__ = True
         match self.status:
+            case Status.DONE if self._stream is not None:
+                return self._stream
             case Status.DONE:
                 assert self._payload is not None
                 return self._payload.load()
@@ -335,6 +349,10 @@ class Job(Reactive):
             case Status.CANCELLED:
                 raise JobCancelled(self.name, _why(self))
             case status:
+                if (stream := self.stream) is not None:
+                    return stream
+                if self.ended:  # it has ended just now
+                    return self.result()
                 raise InvalidStateError(
                     f"job {self.name!r} is {status} and has no result yet; "
                     "wait for it with `await job` (in a script: `engine.wait_job(job)`)"
@@ -345,6 +363,15 @@ class Job(Reactive):
         if self.status is not Status.FAILED or self._failure is None:
             return None
         return self._failure.exception()
+
+    def ending(self) -> Callable[[], BaseException] | None:
+        """What makes the exception that an ended job's stream ends with; None for a job that is done."""
+        if self.status is Status.DONE:
+            return None
+        name, why, failure = self.name, _why(self), self._failure
+        if self.status is Status.CANCELLED or failure is None:
+            return lambda: JobCancelled(name, why)
+        return failure.exception
 
     def story(self) -> list[Event]:
         """Every move of this job so far, oldest first. Printed line by line it reads as what happened."""

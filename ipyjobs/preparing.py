@@ -11,10 +11,12 @@ from ipyjobs.calling import replaced
 from ipyjobs.conditions import AfterOthers, AllSatisfied
 from ipyjobs.errors import InvalidStateError, NotPicklable
 from ipyjobs.folders import InFolder, no_coroutine
+from ipyjobs.generators import is_generator_function
 from ipyjobs.job import Job, JobFuture
 from ipyjobs.jobs import Jobs
 from ipyjobs.output import OutputFiles
 from ipyjobs.preview import described
+from ipyjobs.streams import unusable
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
@@ -81,6 +83,8 @@ def _find_upstreams(job: Job, engine: Engine) -> None:
         if isinstance(value, JobFuture):
             if value.job.engine not in (None, engine):
                 raise InvalidStateError(f"job {value.job.name!r}, an argument of {job.name!r}, is another engine's")
+            if is_generator_function(value.job.func):
+                raise unusable(value.job.name)
             upstream[value.job_id] = None
         return value
 
