@@ -122,7 +122,7 @@ class Running:
 
     def done(self, value: Payload, preview: Preview) -> None:
         stream = self.job._stream
-        if stream is not None:
+        if stream is not None and not self.parted:
             if stream._attached:
                 value, preview = stream._returned(value, preview)
             else:  # a backend that takes a generator for a value like any other

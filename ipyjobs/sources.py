@@ -90,17 +90,19 @@ class LoopSource:
         It calls `announce` when steps can be taken.
         """
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        assert self._task is not None
         try:
             if self._context.stopping:
                 raise asyncio.CancelledError
             announce()
-            while not self._context.stopping:
-                self.idle = True
+            # Not "until a stop is asked for": its cancellation is on the way then, and would hit the closing.
+            while not self._task.cancelling():
                 step = await self._steps.get()
                 self.idle = False
                 going, value = await advance_async(self._generator, step.move, step.value)
                 if not going:
                     return value
+                self.idle = True
                 step.yielded(Payload(value))
                 del step, value
         finally:

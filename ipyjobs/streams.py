@@ -35,6 +35,12 @@ class Stream:
     way to it is the next one's.
     """
 
+    # Nothing of it can travel, and without a dictionary that is all there is to say of why.
+    __slots__ = (
+        "_begun", "_error", "_home", "_job", "_kept", "_lock", "_over", "_said", "_source", "_steps", "_telling",
+        "_told_at", "_value", "count",
+    )  # fmt: skip
+
     def __init__(self, job: Job, home: Home) -> None:
         self.count = 0
         """Values yielded so far."""

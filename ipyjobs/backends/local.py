@@ -59,7 +59,8 @@ class LocalBackend(Backend):
     def _stop(self, context: Context) -> None:
         task = self._tasks.get(context)
         if task is not None:
-            task.cancel()
+            if not task.cancelling():  # a second time would hit its cleaning up
+                task.cancel()
         elif context in self._sources:
             self._sources[context].stop()
 

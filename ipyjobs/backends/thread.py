@@ -70,9 +70,12 @@ class ThreadBackend(Backend):
         threads, self._threads = self._threads, []
         # Threads that still work can't be ended; they see that we are closing when they return.
         until = time.monotonic() + 1
-        while sum(each.is_alive() for each in threads) > self._busy and time.monotonic() < until:
+        while True:
+            # Also when all seem to be busy: one may have returned just now, and that is not heard yet.
             while self._resting:
                 self._resting.pop().release()
+            if sum(each.is_alive() for each in threads) <= self._busy or time.monotonic() >= until:
+                return
             await asyncio.sleep(0.001)
 
     def _wake(self) -> None:

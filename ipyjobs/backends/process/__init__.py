@@ -17,6 +17,7 @@ from ipyjobs.backends import Backend
 from ipyjobs.backends.process import linux, wire
 from ipyjobs.backends.process.host import Host
 from ipyjobs.backends.process.line import Line
+from ipyjobs.backends.process.streams import ProcessSource
 from ipyjobs.errors import WorkersBroken
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
@@ -44,6 +45,7 @@ class _Work:
     worker: _Worker | None = None
     started: bool = False
     stopping: bool = False
+    source: ProcessSource | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -255,6 +257,12 @@ class ProcessBackend(Backend):
             work.context.report(*head[1:])
         elif kind == wire.STARTED:
             self._started(work)
+        elif kind == wire.YIELDED and work.source is not None:
+            work.source.yielded(body)
+        elif kind == wire.YIELDING:
+            self._started(work)
+            work.source = ProcessSource(self._loop, work.number, worker.line.send)
+            work.context.yields(work.source)
         elif kind == wire.STALE:
             # Nothing of the job has run. A new worker will import what the file says now.
             worker.retiring, worker.work, work.worker = True, None, None

@@ -18,8 +18,10 @@ from typing import Any
 from ipyjobs import progress
 from ipyjobs.backends.process import linux, wire
 from ipyjobs.backends.process.hygiene import Hygiene, reseed
+from ipyjobs.backends.process.streams import serve
 from ipyjobs.context import JobContext, running
 from ipyjobs.failure import Failure
+from ipyjobs.generators import GENERATORS, Move
 from ipyjobs.pickling import Payload, dump_result, unpack
 from ipyjobs.preview import preview
 
@@ -75,11 +77,11 @@ class Worker:
         """Run jobs until the engine closes its end."""
         self._send(wire.READY, os.getpid())
         while True:
-            call = self._receive()
-            if call is None:
+            frame = self._receive()
+            if frame is None:
                 os._exit(0)
-            self._run(*call)
-            del call
+            self._run(*frame[1:])
+            del frame
             # After the answer, so that nobody waits for it: the next job must not draw what this one's seed decides.
             reseed()
 
@@ -119,6 +121,8 @@ class Worker:
                 import asyncio  # only coroutine functions need it, 30 ms
 
                 value = asyncio.run(value)
+            if type(value) in GENERATORS:
+                value = serve(value, self)
             seen = preview(value)
             return wire.DONE, (seen.type, seen.short, seen.text), dump_result(value)
         except BaseException as error:
@@ -128,27 +132,43 @@ class Worker:
 
     # -- talking
 
-    def _receive(self) -> tuple[tuple[Any, ...], memoryview] | None:
+    def say(self, kind: int, data: bytes = b"") -> None:
+        """Send a frame about the present call."""
+        self._send(kind, (self._call_number,), data)
+
+    def next_step(self) -> tuple[Move, memoryview]:
+        """Wait for what the generator of the present call is to do."""
+        while (frame := self._receive()) is None or frame[0] != wire.STEP:
+            if frame is None:
+                os._exit(0)
+        return frame[1][1], frame[2]
+
+    def readable(self) -> int:
+        """The descriptor on which steps come."""
+        assert self._channel is not None
+        return self._channel.fileno()
+
+    def _receive(self) -> tuple[int, tuple[Any, ...], memoryview] | None:
         channel = self._channel
         assert channel is not None
         # One buffer for all calls: asking for a new one each time costs a system call or two at the end of the heap.
         view, at = self._buffer, 0
         size = wire.HEADER.size
-        head_size = 0
+        kind = head_size = 0
         while at < size:
             count = channel.recv_into(view[at:])
             if count == 0:
                 return None
             at += count
             if not head_size and at >= wire.HEADER.size:
-                _, head_size, body_size = wire.HEADER.unpack_from(view)
+                kind, head_size, body_size = wire.HEADER.unpack_from(view)
                 size += head_size + body_size
                 if size > len(view):
                     whole = memoryview(bytearray(size))
                     whole[:at] = view[:at]
                     view = whole
         body = wire.HEADER.size + head_size
-        return marshal.loads(view[wire.HEADER.size : body]), view[body:size]
+        return kind, marshal.loads(view[wire.HEADER.size : body]), view[body:size]
 
     def _send(self, kind: int, head: Any, data: bytes = b"") -> None:
         with self._lock:
