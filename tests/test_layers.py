@@ -24,8 +24,8 @@ ROWS = [
     {"job", "jobs", "options", "traits", "waiting"},
     {
         "calling", "captures", "conditions", "context", "cycles", "events", "execution", "failure",
-        "folders", "frozen", "generators", "home", "log", "mailbox", "names", "output", "pickling", "preview", "progress", "retry",
-        "revival", "scheduling", "settings", "sources", "storage",
+        "folders", "frozen", "generators", "home", "log", "mailbox", "names", "output", "pickling", "preview",
+        "progress", "remote", "retry", "revival", "scheduling", "settings", "sources", "storage",
     },
     {"schema"},
     {"errors", "status", "version"},

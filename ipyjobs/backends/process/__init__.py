@@ -17,13 +17,13 @@ from ipyjobs.backends import Backend
 from ipyjobs.backends.process import linux, wire
 from ipyjobs.backends.process.host import Host
 from ipyjobs.backends.process.line import Line
-from ipyjobs.backends.process.streams import ProcessSource
 from ipyjobs.errors import WorkersBroken
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
 from ipyjobs.log import logger
 from ipyjobs.pickling import Packed, Payload, pack
 from ipyjobs.preview import Preview
+from ipyjobs.remote import RemoteSource
 
 TRIES = 5
 """So many starts in a row may fail before the jobs that wait are failed too."""
@@ -45,7 +45,7 @@ class _Work:
     worker: _Worker | None = None
     started: bool = False
     stopping: bool = False
-    source: ProcessSource | None = None
+    source: RemoteSource | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -258,10 +258,12 @@ class ProcessBackend(Backend):
         elif kind == wire.STARTED:
             self._started(work)
         elif kind == wire.YIELDED and work.source is not None:
-            work.source.yielded(body)
+            work.source.yielded(bytes(body) if len(body) <= wire.PART_BYTES else body)
         elif kind == wire.YIELDING:
             self._started(work)
-            work.source = ProcessSource(self._loop, work.number, worker.line.send)
+            work.source = RemoteSource(
+                self._loop, lambda move, data: worker.line.send(wire.frame(wire.STEP, (work.number, move), data))
+            )
             work.context.yields(work.source)
         elif kind == wire.STALE:
             # Nothing of the job has run. A new worker will import what the file says now.

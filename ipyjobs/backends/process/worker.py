@@ -18,12 +18,12 @@ from typing import Any
 from ipyjobs import progress
 from ipyjobs.backends.process import linux, wire
 from ipyjobs.backends.process.hygiene import Hygiene, reseed
-from ipyjobs.backends.process.streams import serve
 from ipyjobs.context import JobContext, running
 from ipyjobs.failure import Failure
 from ipyjobs.generators import GENERATORS, Move
 from ipyjobs.pickling import Payload, dump_result, unpack
 from ipyjobs.preview import preview
+from ipyjobs.remote import serve
 
 KERNEL_S = 1.0
 """How often a worker without a guard looks whether the engine's process is still there."""
@@ -132,9 +132,13 @@ class Worker:
 
     # -- talking
 
-    def say(self, kind: int, data: bytes = b"") -> None:
-        """Send a frame about the present call."""
-        self._send(kind, (self._call_number,), data)
+    def yielding(self) -> None:
+        """The present call has given a generator."""
+        self._send(wire.YIELDING, self._call_number)
+
+    def yielded(self, data: bytes) -> None:
+        """Its generator has yielded this pickle."""
+        self._send(wire.YIELDED, self._call_number, data)
 
     def next_step(self) -> tuple[Move, memoryview]:
         """Wait for what the generator of the present call is to do."""
@@ -143,10 +147,18 @@ class Worker:
                 os._exit(0)
         return frame[1][1], frame[2]
 
-    def readable(self) -> int:
-        """The descriptor on which steps come."""
+    async def step_comes(self) -> None:
+        """Wait on the running loop until there is something to be received."""
+        import asyncio  # as above
+
+        loop = asyncio.get_running_loop()
+        came = asyncio.Event()
         assert self._channel is not None
-        return self._channel.fileno()
+        loop.add_reader(self._channel.fileno(), came.set)
+        try:
+            await came.wait()
+        finally:
+            loop.remove_reader(self._channel.fileno())
 
     def _receive(self) -> tuple[int, tuple[Any, ...], memoryview] | None:
         channel = self._channel
