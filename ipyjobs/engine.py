@@ -37,7 +37,7 @@ from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
 from ipyjobs.status import Status, WaitingFor
-from ipyjobs.streams import Stream
+from ipyjobs.streams import Stream, watch_unread
 from ipyjobs.waiting import Act, until_ended, until_none, until_told
 from ipyjobs.words import waiting_text
 
@@ -222,6 +222,8 @@ class Engine(Residence):
         for job in jobs:
             if job.status is Status.CREATED:
                 raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
+        if self._home is not None:
+            watch_unread(jobs, self._home)
         await until_ended(jobs, self.outbox)
 
     def wait(
@@ -302,6 +304,8 @@ class Engine(Residence):
             return True
         if home is None or not home.alive:
             raise EngineNotRunning(f"job {waiting[0].name!r} is {waiting[0].status}, but the engine is not running")
+        if timeout is None:
+            watch_unread(waiting, home)
         return block_until_ended(waiting, home, self.flow, timeout)
 
     def _wait_for_none(self, select: Callable[[Jobs], Collection[Job]], deadline: float | None) -> bool:

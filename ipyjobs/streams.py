@@ -6,12 +6,13 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from ipyjobs.blocking import refuse_deadlock
 from ipyjobs.errors import DeadlockError, EngineForked, EngineNotRunning, InvalidOption
-from ipyjobs.generators import Move, Source, is_async_generator_function
+from ipyjobs.generators import Move, Source, is_async_generator_function, is_generator_function
+from ipyjobs.log import logger
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
 from ipyjobs.status import Status
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TELL_S = 0.1
 """The count of values is shown at most once in this time."""
+UNREAD_S = 5.0
+"""After how many seconds somebody is warned who waits for a generator job that nobody reads."""
 
 _OVER = object()
 """The answer to whoever asks for what will not come."""
@@ -402,6 +405,27 @@ class _Spent(Payload):
     def view(self) -> Any:
         """Refuse as well."""
         raise unusable(self._name)
+
+
+def watch_unread(jobs: Iterable[Job], home: Home) -> None:
+    """Somebody waits for the end of `jobs`: warn them soon of generators that nobody moves. From any thread."""
+    unread = [job for job in jobs if is_generator_function(job.func) and _unread(job)]
+    if unread:
+        home.inbox.post(lambda: home.loop.call_later(UNREAD_S, _warn, unread))
+
+
+def _unread(job: Job) -> bool:
+    return not job.ended and (job._stream is None or not job._stream._begun)
+
+
+def _warn(jobs: list[Job]) -> None:
+    for job in jobs:
+        if job.status is Status.RUNNING and _unread(job):
+            logger.warning(
+                "generator job {!r} is waited for, but nobody reads its values: it ends when `job.result()` has been "
+                "read to its end or closed, or the job is cancelled",
+                job.name,
+            )
 
 
 def unusable(name: str) -> InvalidOption:

@@ -31,7 +31,9 @@ from ipyjobs import (
     ThreadJob,
     WorkerDied,
     current_job,
+    logger,
     report,
+    streams,
 )
 from tests.contracts.test_backends import OwnBackend, OwnJob, SpawnedBackend, SpawnedJob
 
@@ -601,6 +603,43 @@ async def test_a_worker_is_used_again_after_a_generator(engine: Engine, kind: ty
     assert f"pid {await after}" == job.attempts[0].worker
 
 
+async def test_the_stop_button_ends_a_local_generator_that_is_being_read(engine: Engine) -> None:
+    def stopped() -> Generator[int, None, None]:
+        yield 1
+        raise KeyboardInterrupt
+
+    job = engine.submit(LocalJob(stopped))
+    assert next(job.result()) == 1
+
+    with pytest.raises(KeyboardInterrupt):
+        next(job.result())
+
+    await job.join()
+    assert (job.status, job.reason) == (Status.CANCELLED, "user")
+
+
+async def test_the_stop_button_ends_the_waiting_for_a_value_and_not_the_job() -> None:
+    engine = Engine(EngineSetting(echo=False), threaded=True).start()
+    gate = threading.Event()
+
+    def slow() -> Generator[int, None, None]:
+        assert gate.wait(FUSE_S)
+        yield 1
+
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    job = engine.submit(ThreadJob(slow))
+    engine.outbox.post(press)
+    with pytest.raises(KeyboardInterrupt):
+        next(job.result())
+
+    gate.set()
+
+    assert next(job.result()) == 1
+    await engine.stop()
+
+
 # -- what goes with it
 
 
@@ -712,6 +751,26 @@ async def test_waiting_for_one_that_nobody_reads_can_be_limited(engine: Engine, 
     assert not await asyncio.to_thread(engine.wait, 0.05)
     with pytest.raises(TimeoutError):
         await job.join(0.05)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_waiting_for_one_that_nobody_reads_is_warned_about(
+    engine: Engine, blocking: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "UNREAD_S", 0.01)
+    warned = asyncio.Event()
+    said: list[str] = []
+    loop = asyncio.get_running_loop()
+    sink = logger.add(lambda text: (said.append(str(text)), loop.call_soon_threadsafe(warned.set)), level="WARNING")
+    job = engine.submit(ThreadJob(for_ever, name="unread"))
+
+    waiting = asyncio.ensure_future(asyncio.to_thread(engine.wait) if blocking else job.join())
+    await asyncio.wait_for(warned.wait(), FUSE_S)
+
+    logger.remove(sink)
+    assert "generator job 'unread' is waited for, but nobody reads its values" in said[0]
+    await job.result().aclose()
+    await waiting
 
 
 @pytest.mark.parametrize("kind", [ProcessJob, SpawnedJob])
