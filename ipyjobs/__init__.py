@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
+    from ipyjobs.future import JobFuture as JobFuture
     from ipyjobs.job import Job as Job
-    from ipyjobs.job import JobFuture as JobFuture
     from ipyjobs.job import LocalJob as LocalJob
     from ipyjobs.job import ProcessJob as ProcessJob
     from ipyjobs.job import ThreadJob as ThreadJob
@@ -74,7 +74,7 @@ _HOMES = {
     "Job": "job",
     "JobCancelled": "errors",
     "JobFailed": "errors",
-    "JobFuture": "job",
+    "JobFuture": "future",
     "JobLost": "errors",
     "JobNotFoundError": "errors",
     "JobTimeout": "errors",

@@ -429,7 +429,7 @@ class Flow:
             self.outbox.post(call_back, job, job.status, self.outbox.loop, job._callbacks)
         self.scheduler.ended(job_id)
         if job._stream is not None:
-            job._stream._end(job.ending())
+            job._stream._end_with_job()
         if verb is not Verb.FINISH:
             for dependent in list(self._dependents.get(job_id, ())):
                 if dependent.status is Status.PENDING and dependent.id not in self.running:

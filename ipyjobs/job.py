@@ -18,10 +18,11 @@ from ipyjobs.errors import InvalidOption, InvalidStateError, JobCancelled
 from ipyjobs.events import Event, local_time
 from ipyjobs.failure import Failure
 from ipyjobs.frozen import FrozenJob
+from ipyjobs.future import JobFuture
 from ipyjobs.names import checked_name, checked_tags, name_of
 from ipyjobs.options import arguments_tuple, check_options, checked_redirect, retry, seconds, whole, yes_or_no
 from ipyjobs.output import JobLog, OutputFiles
-from ipyjobs.pickling import FutureLike, Packed, Payload
+from ipyjobs.pickling import Packed, Payload
 from ipyjobs.preview import Preview, in_short
 from ipyjobs.retry import Retry
 from ipyjobs.status import Reason, Status, Verb, WaitingFor, checked_status, step
@@ -37,35 +38,6 @@ if TYPE_CHECKING:
 _SEED = os.urandom(6).hex()
 _NUMBERS = itertools.count(1)
 _NO_VARIABLES = Context()
-
-
-class JobFuture(FutureLike):
-    """Stands for a job's result inside the arguments of another job."""
-
-    __slots__ = ("job", "job_id")
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.job_id = job.id
-
-    def result(self) -> Any:
-        """The job's result; see `Job.result`."""
-        return self.job.result()
-
-    def exception(self) -> BaseException | None:
-        """Why the job failed; see `Job.exception`."""
-        return self.job.exception()
-
-    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Have ``callback(result)`` called on the user's loop when the job is done, or soon if it is already."""
-        self.job._add_callback(callback, wants_result=True)
-
-    def add_error_callback(self, callback: Callable[[BaseException], object]) -> None:
-        """Have ``callback(exception)`` called on the user's loop when the job has failed, or soon if it has already."""
-        self.job._add_callback(callback, wants_result=False)
-
-    def __repr__(self) -> str:
-        return f"<{self.job.name}>"
 
 
 class Job(Reactive):
@@ -347,7 +319,7 @@ class Job(Reactive):
                 assert error is not None
                 raise error
             case Status.CANCELLED:
-                raise JobCancelled(self.name, _why(self))
+                raise JobCancelled(self.name, why(self))
             case status:
                 if (stream := self.stream) is not None:
                     return stream
@@ -363,15 +335,6 @@ class Job(Reactive):
         if self.status is not Status.FAILED or self._failure is None:
             return None
         return self._failure.exception()
-
-    def ending(self) -> Callable[[], BaseException] | None:
-        """What makes the exception that an ended job's stream ends with; None for a job that is done."""
-        if self.status is Status.DONE:
-            return None
-        name, why, failure = self.name, _why(self), self._failure
-        if self.status is Status.CANCELLED or failure is None:
-            return lambda: JobCancelled(name, why)
-        return failure.exception
 
     def story(self) -> list[Event]:
         """Every move of this job so far, oldest first. Printed line by line it reads as what happened."""
@@ -501,7 +464,8 @@ class ProcessJob(Job):
     known_options: ClassVar[frozenset[str]] = frozenset({"fresh"})
 
 
-def _why(job: Job) -> str:
+def why(job: Job) -> str:
+    """Why a job was cancelled, in words."""
     last = Event(*job._story[-1]) if job._story else None
     return (last.text if last is not None else "") or str(job.reason or Reason.USER)
 

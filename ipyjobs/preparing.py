@@ -11,8 +11,9 @@ from ipyjobs.calling import replaced
 from ipyjobs.conditions import AfterOthers, AllSatisfied
 from ipyjobs.errors import InvalidStateError, NotPicklable
 from ipyjobs.folders import InFolder, no_coroutine
+from ipyjobs.future import JobFuture
 from ipyjobs.generators import is_generator_function
-from ipyjobs.job import Job, JobFuture
+from ipyjobs.job import Job
 from ipyjobs.jobs import Jobs
 from ipyjobs.output import OutputFiles
 from ipyjobs.preview import described

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from ipyjobs.blocking import refuse_deadlock
-from ipyjobs.errors import DeadlockError, EngineForked, EngineNotRunning, InvalidOption
+from ipyjobs.errors import DeadlockError, EngineForked, EngineNotRunning, InvalidOption, JobCancelled
 from ipyjobs.generators import Move, Source, is_async_generator_function, is_generator_function
+from ipyjobs.job import Job, why
 from ipyjobs.log import logger
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
@@ -19,7 +20,6 @@ from ipyjobs.status import Status
 
 if TYPE_CHECKING:
     from ipyjobs.home import Home
-    from ipyjobs.job import Job
 
 TELL_S = 0.1
 """The count of values is shown at most once in this time."""
@@ -343,6 +343,18 @@ class Stream:
                 each.answer = _OVER
         for each in left:
             each.wake()
+
+    def _end_with_job(self) -> None:
+        """The job has ended, and the stream as it has."""
+        job = self._job
+        name, text, failure = job.name, why(job), job._failure
+        match job.status:
+            case Status.DONE:
+                self._end(None)
+            case Status.FAILED if failure is not None:
+                self._end(failure.exception)
+            case _:
+                self._end(lambda: JobCancelled(name, text))
 
     def _words(self) -> dict[str, Any]:
         """What the job says of its progress, unless it has a message of its own."""

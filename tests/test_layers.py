@@ -21,7 +21,7 @@ ROWS = [
     {"engines", "preparing", "residence"},
     {"asking", "backends", "blocking", "callbacks", "flow", "hooks", "kinds", "running", "stopping", "stores",
      "streams", "words"},
-    {"job", "jobs", "options", "traits", "waiting"},
+    {"future", "job", "jobs", "options", "traits", "waiting"},
     {
         "calling", "captures", "conditions", "context", "cycles", "events", "execution", "failure",
         "folders", "frozen", "generators", "home", "log", "mailbox", "names", "output", "pickling", "preview",
