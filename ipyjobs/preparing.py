@@ -12,7 +12,7 @@ from ipyjobs.conditions import AfterOthers, AllSatisfied
 from ipyjobs.errors import InvalidStateError, NotPicklable
 from ipyjobs.folders import InFolder, no_coroutine
 from ipyjobs.future import JobFuture
-from ipyjobs.generators import is_generator_function
+from ipyjobs.generators import is_async_generator_function, is_generator_function
 from ipyjobs.job import Job
 from ipyjobs.jobs import Jobs
 from ipyjobs.output import OutputFiles
@@ -43,6 +43,8 @@ def prepare(job: Job, engine: Engine, shared: dict[Any, Any]) -> None:
 def _in_own_folder(job: Job, engine: Engine, backend: str) -> InFolder:
     if backend == "local" and inspect.iscoroutinefunction(job.func):
         raise no_coroutine()
+    if backend in ("local", "thread") and is_async_generator_function(job.func):
+        raise no_coroutine("an async generator, unless it is a process job")
     folder = engine.cache_dir / job.id
     folder.mkdir(exist_ok=True)
     return InFolder(

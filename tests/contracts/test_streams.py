@@ -753,6 +753,48 @@ async def test_waiting_for_one_that_nobody_reads_can_be_limited(engine: Engine, 
         await job.join(0.05)
 
 
+@pytest.mark.row("E-44")
+@pytest.mark.parametrize("kind", [LocalJob, ThreadJob, ProcessJob])
+async def test_each_step_is_made_in_the_jobs_own_folder(engine: Engine, kind: type[Job]) -> None:
+    def where() -> Generator[str, Any, None]:
+        try:
+            got = yield os.getcwd()
+            Path("got").write_text(str(got))
+            yield os.getcwd()
+        except KeyError:
+            yield os.getcwd()
+        finally:
+            Path("closed").touch()
+
+    async def where_async() -> AsyncGenerator[str, Any]:
+        try:
+            got = yield os.getcwd()
+            Path("got").write_text(str(got))
+            yield os.getcwd()
+        except KeyError:
+            yield os.getcwd()
+        finally:
+            Path("closed").touch()
+
+    before = os.getcwd()
+    for function in (where, where_async):
+        if function is where_async and kind is not ProcessJob:
+            with pytest.raises(InvalidOption, match="an async generator, unless it is a process job"):
+                engine.submit(kind(function, change_dir=True))
+            continue
+        job = engine.submit(kind(function, change_dir=True))
+        folder = job.cache_dir
+        assert folder is not None
+        assert await anext(job.result()) == str(folder)
+        assert await job.result().asend(0) == str(folder)
+        assert (folder / "got").read_text() == "0"
+        assert os.getcwd() == before
+        assert await job.result().athrow(KeyError) == str(folder)
+        await job.result().aclose()
+        assert (folder / "closed").exists()
+        assert job.status is Status.DONE
+
+
 @pytest.mark.parametrize("blocking", [False, True])
 async def test_waiting_for_one_that_nobody_reads_is_warned_about(
     engine: Engine, blocking: bool, monkeypatch: pytest.MonkeyPatch
