@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from ipyjobs.blocking import refuse_deadlock
-from ipyjobs.errors import DeadlockError, EngineForked, EngineNotRunning, InvalidOption, JobCancelled
+from ipyjobs.errors import DeadlockError, EngineForked, EngineNotRunning, InvalidOption, JobCancelled, NotPicklable
 from ipyjobs.generators import Move, Source, is_async_generator_function, is_generator_function
 from ipyjobs.job import Job, why
 from ipyjobs.log import logger
@@ -415,8 +415,8 @@ class _Spent(Payload):
         raise unusable(self._name)
 
     def view(self) -> Any:
-        """Refuse as well."""
-        raise unusable(self._name)
+        """Refuse as well; those who keep results know this error."""
+        raise NotPicklable(f"the stream of {self._name!r}", "it stays with its engine", "return a list of its values")
 
 
 def watch_unread(jobs: Iterable[Job], home: Home) -> None:

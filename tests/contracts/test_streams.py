@@ -216,6 +216,7 @@ async def test_a_cell_reads_with_a_plain_loop(kind: type[Job], tmp_path: Path) -
     await engine.stop()
 
 
+@pytest.mark.row("F-25")
 @pytest.mark.row("E-45")
 @pytest.mark.parametrize("kind", [LocalJob, ThreadJob])
 async def test_a_plain_loop_on_the_engines_own_loop_ends(kind: type[Job], tmp_path: Path) -> None:
@@ -446,6 +447,7 @@ async def test_wrong_arguments_fail_the_job_and_its_reader(engine: Engine, kind:
         await anext(job.result() if not job.ended else engine.submit(job).result())
 
 
+@pytest.mark.row("F-25")
 @pytest.mark.row("E-45")
 @both
 async def test_cancelling_closes_it_and_tells_the_reader(
@@ -653,6 +655,28 @@ async def test_a_waiting_job_has_its_stream_already(engine: Engine, kind: type[J
     await first.cancel()
 
     assert await asyncio.wait_for(reader, FUSE_S) == 0
+
+
+@pytest.mark.parametrize("kind", [ProcessJob, SpawnedJob])
+async def test_what_was_sent_before_it_began_and_cannot_travel_is_refused(engine: Engine, kind: type[Job]) -> None:
+    engine.set_limit(1, queue="narrow")
+    first, second = engine.submit(kind(for_ever, queue="narrow"), kind(for_ever, queue="narrow"))
+    readers = [
+        asyncio.create_task(each)
+        for each in (
+            second.result().__anext__(),
+            second.result().asend(threading.Lock()),
+            second.result().__anext__(),
+        )
+    ]
+    await asyncio.sleep(0)
+
+    await first.cancel()
+
+    assert await readers[0] == 0
+    with pytest.raises(NotPicklable, match="the value sent"):
+        await readers[1]
+    assert await readers[2] == 1
 
 
 async def test_a_job_cancelled_before_it_began_tells_its_reader(engine: Engine, kind: type[Job]) -> None:
