@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
+    from ipyjobs.future import JobFuture as JobFuture
     from ipyjobs.job import Job as Job
-    from ipyjobs.job import JobFuture as JobFuture
     from ipyjobs.job import LocalJob as LocalJob
     from ipyjobs.job import ProcessJob as ProcessJob
     from ipyjobs.job import ThreadJob as ThreadJob
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ipyjobs.settings import EngineSetting as EngineSetting
     from ipyjobs.status import Reason as Reason
     from ipyjobs.status import Status as Status
+    from ipyjobs.streams import Stream as Stream
     from ipyjobs.version import __version__ as __version__
 
 # Where each public name lives. Loaded when first asked for: a worker that needs `report` must not pay for the engine.
@@ -73,7 +74,7 @@ _HOMES = {
     "Job": "job",
     "JobCancelled": "errors",
     "JobFailed": "errors",
-    "JobFuture": "job",
+    "JobFuture": "future",
     "JobLost": "errors",
     "JobNotFoundError": "errors",
     "JobTimeout": "errors",
@@ -86,6 +87,7 @@ _HOMES = {
     "ResultUnreadable": "errors",
     "Retry": "retry",
     "Status": "status",
+    "Stream": "streams",
     "ThreadJob": "job",
     "WorkerDied": "errors",
     "WorkersBroken": "errors",
@@ -103,7 +105,7 @@ __all__ = [
     "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "ExecutorError", "IllegalMove", "InvalidOption",
     "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
     "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason",
-    "ResultUnreadable", "Retry", "Status", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const",
+    "ResultUnreadable", "Retry", "Status", "Stream", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const",
     "current_job", "get_default_engine", "logger", "report", "set_default_engine",
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from ipyjobs import storage
 from ipyjobs.backends import Backend
@@ -25,6 +25,7 @@ from ipyjobs.errors import (
 )
 from ipyjobs.failure import Failure
 from ipyjobs.flow import Flow
+from ipyjobs.generators import is_generator_function
 from ipyjobs.home import Home
 from ipyjobs.job import Job
 from ipyjobs.jobs import AllJobs, Jobs
@@ -36,6 +37,7 @@ from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
 from ipyjobs.status import Status, WaitingFor
+from ipyjobs.streams import Stream, watch_unread
 from ipyjobs.waiting import Act, until_ended, until_none, until_told
 from ipyjobs.words import waiting_text
 
@@ -220,6 +222,8 @@ class Engine(Residence):
         for job in jobs:
             if job.status is Status.CREATED:
                 raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
+        if self._home is not None:
+            watch_unread(jobs, self._home)
         await until_ended(jobs, self.outbox)
 
     def wait(
@@ -300,6 +304,8 @@ class Engine(Residence):
             return True
         if home is None or not home.alive:
             raise EngineNotRunning(f"job {waiting[0].name!r} is {waiting[0].status}, but the engine is not running")
+        if timeout is None:
+            watch_unread(waiting, home)
         return block_until_ended(waiting, home, self.flow, timeout)
 
     def _wait_for_none(self, select: Callable[[Jobs], Collection[Job]], deadline: float | None) -> bool:
@@ -347,6 +353,22 @@ class Engine(Residence):
         """Where a job stands; None if the engine doesn't know it."""
         job = self.flow.jobs.get(job_id)
         return None if job is None else job.status
+
+    @overload
+    def stream_of(self, job: Job, *, anyway: Literal[True]) -> Stream: ...
+    @overload
+    def stream_of(self, job: Job, *, anyway: bool = False) -> Stream | None: ...
+    def stream_of(self, job: Job, *, anyway: bool = False) -> Stream | None:
+        """The stream of a generator job's present attempt, made here; `anyway` if the function doesn't look like it."""
+        home = self._here()
+
+        def make() -> None:
+            if job._stream is None and not job.ended:
+                job._stream = Stream(job, home)
+
+        if job._stream is None and (anyway or is_generator_function(job.func)):
+            home.call(make)
+        return job._stream
 
     def waiting_text(self, job: Job) -> str:
         """What a pending job waits for, in words."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ipyjobs.failure import Failure
+from ipyjobs.generators import Source
 from ipyjobs.pickling import Packed, Payload
 from ipyjobs.preview import Preview
 
@@ -94,6 +95,13 @@ class Context(Protocol):
 
     def note(self, text: str) -> None:
         """What else a reader must know."""
+        ...
+
+    def yields(self, source: Source) -> None:
+        """The function gave a generator, and here is where its values come from.
+
+        The attempt goes on until one of the four below is said; `done` then with what the generator returned.
+        """
         ...
 
     def done(self, value: Payload, preview: Preview) -> None:

@@ -140,7 +140,7 @@ class Flow:
 
     def _anew(self, job: Job) -> None:
         job._round += 1
-        job._payload = job._preview = job._failure = None
+        job._payload = job._preview = job._failure = job._stream = None
         job._set({"started_at": None, "ended_at": None, "message": "", "error": "", **_AGAIN})
         self._move(job, Verb.RERUN, attempt=0, submitted_at=time.time(), memory_bytes=None)
 
@@ -350,6 +350,10 @@ class Flow:
             self._move(job, Verb.RETRY, text=failure.summary, error=failure.summary, waiting_for=WaitingFor.RETRY,
                        retry_at=time.time() + delay_s)  # fmt: skip
             job._queued_at = time.time()
+            if job._stream is not None:
+                job._set({"message": ""})
+                stream, job._stream = job._stream, None
+                stream._end(failure.exception)
             self.loop.call_later(delay_s, self._retry_now, job, job._round, job.attempt)
         else:
             self.fail(job, failure, Verb.FAIL, reason)
@@ -416,12 +420,16 @@ class Flow:
         self._asking.forget(job_id)
         values = job._trait_values
         changes.update({name: empty for name, empty in _OVER if values[name]})
+        if job._stream is not None:
+            changes.update(job._stream._words())
         self._move(job, verb, reason, text, ended_at=time.time(), **changes)
         if job._log is not None and job_id not in self.running:
             job._log.close()
         if job._callbacks and job.status is not Status.CANCELLED:
             self.outbox.post(call_back, job, job.status, self.outbox.loop, job._callbacks)
         self.scheduler.ended(job_id)
+        if job._stream is not None:
+            job._stream._end_with_job()
         if verb is not Verb.FINISH:
             for dependent in list(self._dependents.get(job_id, ())):
                 if dependent.status is Status.PENDING and dependent.id not in self.running:

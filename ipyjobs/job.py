@@ -18,10 +18,11 @@ from ipyjobs.errors import InvalidOption, InvalidStateError, JobCancelled
 from ipyjobs.events import Event, local_time
 from ipyjobs.failure import Failure
 from ipyjobs.frozen import FrozenJob
+from ipyjobs.future import JobFuture
 from ipyjobs.names import checked_name, checked_tags, name_of
 from ipyjobs.options import arguments_tuple, check_options, checked_redirect, retry, seconds, whole, yes_or_no
 from ipyjobs.output import JobLog, OutputFiles
-from ipyjobs.pickling import FutureLike, Packed, Payload
+from ipyjobs.pickling import Packed, Payload
 from ipyjobs.preview import Preview, in_short
 from ipyjobs.retry import Retry
 from ipyjobs.status import Reason, Status, Verb, WaitingFor, checked_status, step
@@ -32,39 +33,11 @@ if TYPE_CHECKING:
     from ipyjobs.engine import Engine
     from ipyjobs.execution import Attempt
     from ipyjobs.schema import JobRecord
+    from ipyjobs.streams import Stream
 
 _SEED = os.urandom(6).hex()
 _NUMBERS = itertools.count(1)
 _NO_VARIABLES = Context()
-
-
-class JobFuture(FutureLike):
-    """Stands for a job's result inside the arguments of another job."""
-
-    __slots__ = ("job", "job_id")
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.job_id = job.id
-
-    def result(self) -> Any:
-        """The job's result; see `Job.result`."""
-        return self.job.result()
-
-    def exception(self) -> BaseException | None:
-        """Why the job failed; see `Job.exception`."""
-        return self.job.exception()
-
-    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Have ``callback(result)`` called on the user's loop when the job is done, or soon if it is already."""
-        self.job._add_callback(callback, wants_result=True)
-
-    def add_error_callback(self, callback: Callable[[BaseException], object]) -> None:
-        """Have ``callback(exception)`` called on the user's loop when the job has failed, or soon if it has already."""
-        self.job._add_callback(callback, wants_result=False)
-
-    def __repr__(self) -> str:
-        return f"<{self.job.name}>"
 
 
 class Job(Reactive):
@@ -117,7 +90,7 @@ class Job(Reactive):
     __slots__ = (
         "_attrs", "_callbacks", "_described", "_failure", "_files", "_function", "_held_back", "_log", "_onlookers",
         "_opaque", "_packed", "_payload", "_preview", "_queued_at", "_removed", "_retry", "_round", "_story",
-        "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args", "attempts", "change_dir",
+        "_stream", "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args", "attempts", "change_dir",
         "condition", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err", "timeout",
         "wait_time_delta",
     )  # fmt: skip
@@ -238,6 +211,7 @@ class Job(Reactive):
         self._function: Callable[..., Any] = func
         self._wants_engine = False
         self._files: OutputFiles | None = None
+        self._stream: Stream | None = None
         self._upstream: tuple[str, ...] = ()
         self._described: tuple[tuple[str, str, str], ...] = ()
         self._log: JobLog | None = None
@@ -309,8 +283,18 @@ class Job(Reactive):
             self._log = self._its_engine("read the log of").make_log(self)
         return self._log
 
+    @property
+    def stream(self) -> Stream | None:
+        """Where the values of a generator job come from; None for other jobs.
+
+        A function that returns a generator without being one has it a moment after it has begun.
+        """
+        if self._stream is None and self.engine is not None and not self.ended:
+            return self.engine.stream_of(self)
+        return self._stream
+
     def result(self) -> Any:
-        """What the function returned.
+        """What the function returned; of a generator job its `stream`, from when it is submitted until it is done.
 
         Raises
         ------
@@ -325,6 +309,8 @@ class Job(Reactive):
         """
         __tracebackhide__ = True
         match self.status:
+            case Status.DONE if self._stream is not None:
+                return self._stream
             case Status.DONE:
                 assert self._payload is not None
                 return self._payload.load()
@@ -333,8 +319,12 @@ class Job(Reactive):
                 assert error is not None
                 raise error
             case Status.CANCELLED:
-                raise JobCancelled(self.name, _why(self))
+                raise JobCancelled(self.name, why(self))
             case status:
+                if (stream := self.stream) is not None:
+                    return stream
+                if self.ended:  # it has ended just now
+                    return self.result()
                 raise InvalidStateError(
                     f"job {self.name!r} is {status} and has no result yet; "
                     "wait for it with `await job` (in a script: `engine.wait_job(job)`)"
@@ -474,7 +464,8 @@ class ProcessJob(Job):
     known_options: ClassVar[frozenset[str]] = frozenset({"fresh"})
 
 
-def _why(job: Job) -> str:
+def why(job: Job) -> str:
+    """Why a job was cancelled, in words."""
     last = Event(*job._story[-1]) if job._story else None
     return (last.text if last is not None else "") or str(job.reason or Reason.USER)
 

@@ -161,7 +161,11 @@ def unpack(packed_function: Buffer, arguments: Buffer, upstream: Mapping[str, Pa
     return function, args, kwargs
 
 
-def dump_result(value: object, what: str = "the result") -> bytes:
+def dump_result(
+    value: object,
+    what: str = "the result",
+    way_out: str = "return plain data, or use `jobs.thread(…)` or `ThreadJob`",
+) -> bytes:
     """The pickle of something a job returned.
 
     Raises
@@ -174,9 +178,7 @@ def dump_result(value: object, what: str = "the result") -> bytes:
             return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         return _dumps(value)[0]
     except Exception as error:
-        raise not_picklable(
-            what, value, error, _dump, "return plain data, or use `jobs.thread(…)` or `ThreadJob`"
-        ) from error
+        raise not_picklable(what, value, error, _dump, way_out) from error
 
 
 def loads(data: Buffer, buffers: tuple[Buffer, ...] = (), upstream: Mapping[str, Payload] | None = None) -> Any:

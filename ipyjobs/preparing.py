@@ -11,10 +11,13 @@ from ipyjobs.calling import replaced
 from ipyjobs.conditions import AfterOthers, AllSatisfied
 from ipyjobs.errors import InvalidStateError, NotPicklable
 from ipyjobs.folders import InFolder, no_coroutine
-from ipyjobs.job import Job, JobFuture
+from ipyjobs.future import JobFuture
+from ipyjobs.generators import is_async_generator_function, is_generator_function
+from ipyjobs.job import Job
 from ipyjobs.jobs import Jobs
 from ipyjobs.output import OutputFiles
 from ipyjobs.preview import described
+from ipyjobs.streams import unusable
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
@@ -40,6 +43,8 @@ def prepare(job: Job, engine: Engine, shared: dict[Any, Any]) -> None:
 def _in_own_folder(job: Job, engine: Engine, backend: str) -> InFolder:
     if backend == "local" and inspect.iscoroutinefunction(job.func):
         raise no_coroutine()
+    if backend in ("local", "thread") and is_async_generator_function(job.func):
+        raise no_coroutine("an async generator, unless it is a process job")
     folder = engine.cache_dir / job.id
     folder.mkdir(exist_ok=True)
     return InFolder(
@@ -81,6 +86,8 @@ def _find_upstreams(job: Job, engine: Engine) -> None:
         if isinstance(value, JobFuture):
             if value.job.engine not in (None, engine):
                 raise InvalidStateError(f"job {value.job.name!r}, an argument of {job.name!r}, is another engine's")
+            if is_generator_function(value.job.func):
+                raise unusable(value.job.name)
             upstream[value.job_id] = None
         return value
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyjobs.execution import Attempt
 from ipyjobs.failure import Failure
+from ipyjobs.generators import Source
 from ipyjobs.log import logger
 from ipyjobs.output import encoded
 from ipyjobs.pickling import Payload
@@ -113,7 +114,20 @@ class Running:
             self.job._set({"note": text})
             self.flow.touch(self.job)
 
+    def yields(self, source: Source) -> None:
+        if not self.over and not self.parted:
+            self.started()
+            self.flow.engine.stream_of(self.job, anyway=True)._attach(source)
+            self.flow.touch(self.job)
+
     def done(self, value: Payload, preview: Preview) -> None:
+        stream = self.job._stream
+        if stream is not None and not self.parted:
+            if stream._attached:
+                value, preview = stream._returned(value, preview)
+            else:  # a backend that takes a generator for a value like any other
+                self.job._stream = None
+                stream._end(None)
         self.flow.attempt_over(self, "done", value=value, preview=preview)
 
     def failed(self, failure: Failure) -> None:

@@ -11,7 +11,7 @@ NAMES = [
     "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
     "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason",
     "ResultUnreadable",
-    "Retry", "Status", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const", "current_job",
+    "Retry", "Status", "Stream", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const", "current_job",
     "get_default_engine", "logger", "report", "set_default_engine",
 ]  # fmt: skip
 # Slow or optional: nobody who only imports ipyjobs shall wait for them.

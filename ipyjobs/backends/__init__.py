@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
+from ipyjobs.generators import GENERATORS
 from ipyjobs.pickling import Packed, Payload
 from ipyjobs.preview import preview
+from ipyjobs.sources import LoopSource
 
 
 class Backend:
@@ -87,6 +89,9 @@ class Backend:
     async def _drive(self, call: Call, context: Context) -> None:
         try:
             value = await self.run(call, context)
+            if type(value) in GENERATORS:
+                source = LoopSource(value, context, "engine")
+                value = await source.serve(lambda: context.yields(source))
         except asyncio.CancelledError:
             context.stopped()
         except BaseException as error:

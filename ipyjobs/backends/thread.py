@@ -9,14 +9,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from types import AsyncGeneratorType
+from typing import Any
 
 from ipyjobs.backends import Backend
 from ipyjobs.calling import context_of, resolved
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
+from ipyjobs.generators import GENERATORS
 from ipyjobs.mailbox import Mailbox
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import preview
+from ipyjobs.sources import LoopSource, ThreadSource
 
 
 class ThreadBackend(Backend):
@@ -42,6 +46,7 @@ class ThreadBackend(Backend):
         """Calls that are waiting or running, as the engine's loop knows."""
         self._names = itertools.count(1)
         self._closing = False
+        self._sources: dict[Context, ThreadSource | LoopSource] = {}
 
     def start(self, call: Call, context: Context) -> None:
         self._busy += 1
@@ -52,16 +57,25 @@ class ThreadBackend(Backend):
             self._wake()
 
     def stop(self, context: Context) -> bool:
-        return False
+        source = self._sources.get(context)
+        if source is None:
+            return False
+        # One that stands still is closed; one that is in the middle of a step is closed after it.
+        idle = source.idle
+        source.stop()
+        return idle
 
     async def close(self) -> None:
         self._closing = True
         threads, self._threads = self._threads, []
         # Threads that still work can't be ended; they see that we are closing when they return.
         until = time.monotonic() + 1
-        while sum(each.is_alive() for each in threads) > self._busy and time.monotonic() < until:
+        while True:
+            # Also when all seem to be busy: one may have returned just now, and that is not heard yet.
             while self._resting:
                 self._resting.pop().release()
+            if sum(each.is_alive() for each in threads) <= self._busy or time.monotonic() >= until:
+                return
             await asyncio.sleep(0.001)
 
     def _wake(self) -> None:
@@ -123,7 +137,24 @@ class ThreadBackend(Backend):
         context_of(call, context, self._inbox.post)
         args, kwargs = resolved(call)
         value = call.function(*args, **kwargs)
-        return asyncio.run(value) if inspect.iscoroutine(value) else value
+        value = asyncio.run(value) if inspect.iscoroutine(value) else value
+        return self._serve(value, context) if type(value) in GENERATORS else value
+
+    def _serve(self, generator: Any, context: Context) -> object:
+        """Stay with a generator until it ends."""
+        try:
+            if type(generator) is AsyncGeneratorType:
+                source = LoopSource(generator, context, "")
+                self._sources[context] = source
+                return asyncio.run(source.serve(lambda: self._inbox.post(context.yields, source)))
+            plain = self._sources[context] = ThreadSource(generator, context)
+            # Look only now: who stops us looks first whether there is a source.
+            if context.stopping:
+                return None
+            self._inbox.post(context.yields, plain)
+            return plain.serve()
+        finally:
+            del self._sources[context]
 
     def _over(self, context: Context, label: str, say: Callable[..., None], *args: object) -> None:
         self._busy -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,7 +28,7 @@ class OwnBackend(Backend):
         context.started("here")
         args, kwargs = resolved(call)
         value = call.function(*args, **kwargs)
-        return await value if asyncio.iscoroutine(value) else value
+        return await value if inspect.iscoroutine(value) else value
 
 
 class OwnJob(Job):

@@ -23,6 +23,7 @@ from ipyjobs.failure import Failure
 from ipyjobs.log import logger
 from ipyjobs.pickling import Packed, Payload, pack
 from ipyjobs.preview import Preview
+from ipyjobs.remote import RemoteSource
 
 TRIES = 5
 """So many starts in a row may fail before the jobs that wait are failed too."""
@@ -44,6 +45,7 @@ class _Work:
     worker: _Worker | None = None
     started: bool = False
     stopping: bool = False
+    source: RemoteSource | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -255,6 +257,14 @@ class ProcessBackend(Backend):
             work.context.report(*head[1:])
         elif kind == wire.STARTED:
             self._started(work)
+        elif kind == wire.YIELDED and work.source is not None:
+            work.source.yielded(bytes(body) if len(body) <= wire.PART_BYTES else body)
+        elif kind == wire.YIELDING:
+            self._started(work)
+            work.source = RemoteSource(
+                self._loop, lambda move, data: worker.line.send(wire.frame(wire.STEP, (work.number, move), data))
+            )
+            work.context.yields(work.source)
         elif kind == wire.STALE:
             # Nothing of the job has run. A new worker will import what the file says now.
             worker.retiring, worker.work, work.worker = True, None, None

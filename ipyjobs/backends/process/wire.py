@@ -21,6 +21,8 @@ MARK = struct.Struct("<Q")
 SLOTS = 4096
 
 CALL, READY, STARTED, STALE, REPORT, DONE, FAILED = range(7)
+STEP, YIELDING, YIELDED = range(20, 23)
+"""Of a call that has given a generator: a step to make, that there is one, and a value."""
 
 TOKEN = "IPYJOBS_GUARD"
 """In the environment of all that descends from a guard; a guard inside of a guard adds its own."""

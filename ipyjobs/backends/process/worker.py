@@ -20,8 +20,10 @@ from ipyjobs.backends.process import linux, wire
 from ipyjobs.backends.process.hygiene import Hygiene, reseed
 from ipyjobs.context import JobContext, running
 from ipyjobs.failure import Failure
+from ipyjobs.generators import GENERATORS, Move
 from ipyjobs.pickling import Payload, dump_result, unpack
 from ipyjobs.preview import preview
+from ipyjobs.remote import serve
 
 KERNEL_S = 1.0
 """How often a worker without a guard looks whether the engine's process is still there."""
@@ -75,11 +77,11 @@ class Worker:
         """Run jobs until the engine closes its end."""
         self._send(wire.READY, os.getpid())
         while True:
-            call = self._receive()
-            if call is None:
+            frame = self._receive()
+            if frame is None:
                 os._exit(0)
-            self._run(*call)
-            del call
+            self._run(*frame[1:])
+            del frame
             # After the answer, so that nobody waits for it: the next job must not draw what this one's seed decides.
             reseed()
 
@@ -119,6 +121,8 @@ class Worker:
                 import asyncio  # only coroutine functions need it, 30 ms
 
                 value = asyncio.run(value)
+            if type(value) in GENERATORS:
+                value = serve(value, self)
             seen = preview(value)
             return wire.DONE, (seen.type, seen.short, seen.text), dump_result(value)
         except BaseException as error:
@@ -128,27 +132,55 @@ class Worker:
 
     # -- talking
 
-    def _receive(self) -> tuple[tuple[Any, ...], memoryview] | None:
+    def yielding(self) -> None:
+        """The present call has given a generator."""
+        self._send(wire.YIELDING, self._call_number)
+
+    def yielded(self, data: bytes) -> None:
+        """Its generator has yielded this pickle."""
+        self._send(wire.YIELDED, self._call_number, data)
+
+    def next_step(self) -> tuple[Move, memoryview]:
+        """Wait for what the generator of the present call is to do."""
+        while (frame := self._receive()) is None or frame[0] != wire.STEP:
+            if frame is None:
+                os._exit(0)
+        return frame[1][1], frame[2]
+
+    async def step_comes(self) -> None:
+        """Wait on the running loop until there is something to be received."""
+        import asyncio  # as above
+
+        loop = asyncio.get_running_loop()
+        came = asyncio.Event()
+        assert self._channel is not None
+        loop.add_reader(self._channel.fileno(), came.set)
+        try:
+            await came.wait()
+        finally:
+            loop.remove_reader(self._channel.fileno())
+
+    def _receive(self) -> tuple[int, tuple[Any, ...], memoryview] | None:
         channel = self._channel
         assert channel is not None
         # One buffer for all calls: asking for a new one each time costs a system call or two at the end of the heap.
         view, at = self._buffer, 0
         size = wire.HEADER.size
-        head_size = 0
+        kind = head_size = 0
         while at < size:
             count = channel.recv_into(view[at:])
             if count == 0:
                 return None
             at += count
             if not head_size and at >= wire.HEADER.size:
-                _, head_size, body_size = wire.HEADER.unpack_from(view)
+                kind, head_size, body_size = wire.HEADER.unpack_from(view)
                 size += head_size + body_size
                 if size > len(view):
                     whole = memoryview(bytearray(size))
                     whole[:at] = view[:at]
                     view = whole
         body = wire.HEADER.size + head_size
-        return marshal.loads(view[wire.HEADER.size : body]), view[body:size]
+        return kind, marshal.loads(view[wire.HEADER.size : body]), view[body:size]
 
     def _send(self, kind: int, head: Any, data: bytes = b"") -> None:
         with self._lock:
