@@ -22,11 +22,9 @@ ROWS = [
     {"asking", "backends", "blocking", "callbacks", "flow", "hooks", "kinds", "running", "stopping", "stores", "words"},
     {"job", "jobs", "options", "traits", "waiting"},
     {
-        "calling", "captures", "conditions", "context", "cycles", "events", "execution", "failure", "folders", "frozen",
-        "home",
-        "log",
-        "mailbox", "names", "output", "pickling", "preview", "progress", "retry", "revival", "scheduling", "settings",
-        "storage",
+        "calling", "captures", "clocks", "combinations", "conditions", "context", "crons", "cycles", "events",
+        "execution", "failure", "folders", "frozen", "home", "log", "mailbox", "names", "output", "pickling", "preview",
+        "progress", "retry", "revival", "scheduling", "settings", "storage", "times",
     },
     {"schema"},
     {"errors", "status", "version"},
@@ -34,6 +32,7 @@ ROWS = [
 # Imports within functions that point up all the same, and why.
 UPWARD = {
     ("engines", "engine"): "the default engine is made when it is first asked for",
+    ("jobs", "kinds"): "the verbs make jobs of every kind, which are jobs themselves",
 }
 FRONT_ENDS = {"IPython", "anywidget", "fastapi", "ipykernel", "ipywidgets"}
 NOT_NOUNS = {"base", "common", "core", "helpers", "manager", "utils"}
