@@ -10,10 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ipyjobs.conditions import AfterAnother as AfterAnother
+    from ipyjobs.conditions import AfterClock as AfterClock
     from ipyjobs.conditions import AfterOthers as AfterOthers
+    from ipyjobs.conditions import AfterTimepoint as AfterTimepoint
+    from ipyjobs.conditions import AfterWeekday as AfterWeekday
     from ipyjobs.conditions import AllSatisfied as AllSatisfied
     from ipyjobs.conditions import AnySatisfied as AnySatisfied
+    from ipyjobs.conditions import BeforeClock as BeforeClock
+    from ipyjobs.conditions import BeforeTimepoint as BeforeTimepoint
+    from ipyjobs.conditions import BeforeWeekday as BeforeWeekday
+    from ipyjobs.conditions import BetweenClock as BetweenClock
+    from ipyjobs.conditions import BetweenWeekday as BetweenWeekday
     from ipyjobs.conditions import Condition as Condition
+    from ipyjobs.conditions import Cron as Cron
+    from ipyjobs.conditions import EveryPeriod as EveryPeriod
+    from ipyjobs.conditions import TimeCondition as TimeCondition
+    from ipyjobs.conditions import after_clock as after_clock
+    from ipyjobs.conditions import after_timepoint as after_timepoint
+    from ipyjobs.conditions import after_weekday as after_weekday
+    from ipyjobs.conditions import before_clock as before_clock
+    from ipyjobs.conditions import before_timepoint as before_timepoint
+    from ipyjobs.conditions import before_weekday as before_weekday
+    from ipyjobs.conditions import between_clock as between_clock
+    from ipyjobs.conditions import between_timepoint as between_timepoint
+    from ipyjobs.conditions import between_weekday as between_weekday
+    from ipyjobs.conditions import cron as cron
+    from ipyjobs.conditions import daily as daily
+    from ipyjobs.conditions import every as every
+    from ipyjobs.conditions import hourly as hourly
+    from ipyjobs.conditions import weekly as weekly
     from ipyjobs.context import current_job as current_job
     from ipyjobs.context import report as report
     from ipyjobs.engine import Engine as Engine
@@ -45,6 +70,8 @@ if TYPE_CHECKING:
     from ipyjobs.job import ThreadJob as ThreadJob
     from ipyjobs.jobs import Jobs as Jobs
     from ipyjobs.jobs import const as const
+    from ipyjobs.kinds.periodic import CronJob as CronJob
+    from ipyjobs.kinds.periodic import SentinelJob as SentinelJob
     from ipyjobs.log import logger as logger
     from ipyjobs.retry import Retry as Retry
     from ipyjobs.settings import EngineSetting as EngineSetting
@@ -56,16 +83,27 @@ if TYPE_CHECKING:
 # Where each public name lives. Loaded when first asked for: a worker that needs `report` must not pay for the engine.
 _HOMES = {
     "AfterAnother": "conditions",
+    "AfterClock": "conditions",
     "AfterOthers": "conditions",
+    "AfterTimepoint": "conditions",
+    "AfterWeekday": "conditions",
     "AllSatisfied": "conditions",
     "AnySatisfied": "conditions",
+    "BeforeClock": "conditions",
+    "BeforeTimepoint": "conditions",
+    "BeforeWeekday": "conditions",
+    "BetweenClock": "conditions",
+    "BetweenWeekday": "conditions",
     "Condition": "conditions",
+    "Cron": "conditions",
+    "CronJob": "kinds.periodic",
     "CycleError": "errors",
     "DeadlockError": "errors",
     "Engine": "engine",
     "EngineForked": "errors",
     "EngineNotRunning": "errors",
     "EngineSetting": "settings",
+    "EveryPeriod": "conditions",
     "ExecutorError": "errors",
     "IllegalMove": "errors",
     "InvalidOption": "errors",
@@ -86,27 +124,47 @@ _HOMES = {
     "Reason": "status",
     "ResultUnreadable": "errors",
     "Retry": "retry",
+    "SentinelJob": "kinds.periodic",
     "Status": "status",
     "Stream": "streams",
     "ThreadJob": "job",
+    "TimeCondition": "conditions",
     "WorkerDied": "errors",
     "WorkersBroken": "errors",
     "__version__": "version",
+    "after_clock": "conditions",
+    "after_timepoint": "conditions",
+    "after_weekday": "conditions",
+    "before_clock": "conditions",
+    "before_timepoint": "conditions",
+    "before_weekday": "conditions",
+    "between_clock": "conditions",
+    "between_timepoint": "conditions",
+    "between_weekday": "conditions",
     "const": "jobs",
+    "cron": "conditions",
     "current_job": "context",
+    "daily": "conditions",
+    "every": "conditions",
     "get_default_engine": "engines",
+    "hourly": "conditions",
     "logger": "log",
     "report": "context",
     "set_default_engine": "engines",
+    "weekly": "conditions",
 }
 
 __all__ = [
-    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError",
-    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "ExecutorError", "IllegalMove", "InvalidOption",
-    "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
-    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason",
-    "ResultUnreadable", "Retry", "Status", "Stream", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const",
-    "current_job", "get_default_engine", "logger", "report", "set_default_engine",
+    "AfterAnother", "AfterClock", "AfterOthers", "AfterTimepoint", "AfterWeekday", "AllSatisfied", "AnySatisfied",
+    "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "Condition", "Cron", "CronJob",
+    "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "EveryPeriod",
+    "ExecutorError", "IllegalMove", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled",
+    "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable",
+    "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "SentinelJob", "Status", "Stream",
+    "ThreadJob", "TimeCondition", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
+    "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint",
+    "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine", "hourly", "logger",
+    "report", "set_default_engine", "weekly",
 ]  # fmt: skip
 
 

@@ -1,43 +1,58 @@
-"""When a job may start: conditions say whether, and when to ask again."""
+"""When a job may start: after other jobs, at a time, or both; and all names of conditions in one place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from ipyjobs.combinations import (
+    AllSatisfied,
+    AnySatisfied,
+    Combination,
+    Condition,
+    Gate,
+    Known,
+    Moment,
+    TimeCondition,
+    is_ours,
+)
+from ipyjobs.crons import Cron, cron
 from ipyjobs.errors import InvalidOption
 from ipyjobs.scheduling import Wakes
 from ipyjobs.status import ENDED, Status, checked_status
+from ipyjobs.times import (
+    AfterClock,
+    AfterTimepoint,
+    AfterWeekday,
+    BeforeClock,
+    BeforeTimepoint,
+    BeforeWeekday,
+    BetweenClock,
+    BetweenWeekday,
+    EveryPeriod,
+    after_clock,
+    after_timepoint,
+    after_weekday,
+    before_clock,
+    before_timepoint,
+    before_weekday,
+    between_clock,
+    between_timepoint,
+    between_weekday,
+    daily,
+    every,
+    hourly,
+    weekly,
+)
 
-
-class Known(Protocol):
-    """What a condition may ask of the engine."""
-
-    def status_of(self, job_id: str) -> Status | None:
-        """Where the job stands; None if the engine doesn't know it."""
-        ...
-
-
-class Condition:
-    """When a job may start. Subclass it and define `satisfy`; that alone is asked every `wait_time_delta` seconds.
-
-    ``a & b`` holds when both do, ``a | b`` when either does.
-    """
-
-    def satisfy(self, engine: Any) -> bool:
-        """Whether the job may start now. Called on the user's loop; must not block."""
-        raise NotImplementedError(f"{type(self).__name__} needs `satisfy(self, engine)`")
-
-    def wakes(self, engine: Any) -> Wakes | None:
-        """When to ask again after `satisfy` said no; None: poll."""
-        return None
-
-    def __and__(self, other: Condition) -> AllSatisfied:
-        return AllSatisfied([self, other])
-
-    def __or__(self, other: Condition) -> AnySatisfied:
-        return AnySatisfied([self, other])
+__all__ = [
+    "AfterAnother", "AfterClock", "AfterOthers", "AfterTimepoint", "AfterWeekday", "AllSatisfied", "AnySatisfied",
+    "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "Combination", "Condition",
+    "Cron", "EveryPeriod", "TimeCondition", "after_clock", "after_timepoint", "after_weekday", "before_clock",
+    "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday", "cron", "daily",
+    "every", "hourly", "is_ours", "job_ids", "needed_ids", "weekly",
+]  # fmt: skip
 
 
 def _job_id(job: object) -> str:
@@ -84,6 +99,9 @@ class AfterAnother(Condition):
     def wakes(self, engine: Known) -> Wakes:
         return Wakes(jobs=frozenset({self.job_id}), need=1)
 
+    def begin(self, moment: Moment, gate: Gate) -> float | None:
+        return moment.engine.ended_at(self.job_id) if self.satisfy(moment.engine) else None
+
 
 @dataclass
 class AfterOthers(Condition):
@@ -116,84 +134,16 @@ class AfterOthers(Condition):
 
     def wakes(self, engine: Known) -> Wakes:
         missing = frozenset(each for each in self.job_ids if engine.status_of(each) not in self.statuses)
+        if not missing or (self.mode == "any" and len(missing) < len(self.job_ids)):
+            return Wakes(jobs=frozenset(self.job_ids), need=1)  # it holds: anew when one of them has ended again
         return Wakes(jobs=missing, need=len(missing) if self.mode == "all" else 1)
 
-
-@dataclass
-class AllSatisfied(Condition):
-    """When all of `conditions` hold at the same time."""
-
-    conditions: Sequence[Condition] = field(default_factory=list[Condition])
-
-    def __post_init__(self) -> None:
-        self.conditions = _checked(self.conditions)
-
-    def satisfy(self, engine: Any) -> bool:
-        # The user's own are asked last, and not at all while jobs have yet to end.
-        return all(each.satisfy(engine) for each in sorted(self.conditions, key=is_ours, reverse=True))
-
-    def wakes(self, engine: Any) -> Wakes | None:
-        missing = [each for each in self.conditions if is_ours(each) and not each.satisfy(engine)]
-        return _joined([each.wakes(engine) for each in missing], every=True)
-
-
-@dataclass
-class AnySatisfied(Condition):
-    """When at least one of `conditions` holds."""
-
-    conditions: Sequence[Condition] = field(default_factory=list[Condition])
-
-    def __post_init__(self) -> None:
-        self.conditions = _checked(self.conditions)
-        if not self.conditions:
-            raise InvalidOption("conditions", [], "at least one condition")
-
-    def satisfy(self, engine: Any) -> bool:
-        return any(each.satisfy(engine) for each in self.conditions)
-
-    def wakes(self, engine: Any) -> Wakes | None:
-        return _joined([each.wakes(engine) for each in self.conditions], every=False)
-
-
-def _checked(conditions: Iterable[object]) -> list[Condition]:
-    checked: list[Condition] = []
-    for each in conditions:
-        if not isinstance(each, Condition):
-            raise InvalidOption("conditions", each, "conditions, such as AfterAnother(job)")
-        checked.append(each)
-    return checked
-
-
-def _joined(parts: list[Wakes | None], *, every: bool) -> Wakes | None:
-    """When to ask a combination again. Sound: never later than the first moment at which it could hold."""
-    known = [each for each in parts if each is not None]
-    if len(known) < len(parts) or not known:
-        return None
-    # What must end first in any case; while it has not, the other parts need not be watched.
-    firm = [each for each in known if each.jobs and each.at is None and each.every is None]
-    if every and firm:
-        jobs = _union(firm)
-        disjoint = len(jobs) == sum(len(each.jobs) for each in firm)
-        return Wakes(jobs=jobs, need=(sum if disjoint else max)(each.need for each in firm))
-    times = [each.at for each in known if each.at is not None]
-    polls = [each.every for each in known if each.every is not None]
-    if every and not any(each.jobs for each in known):
-        return Wakes(at=max(times, default=None), every=min(polls, default=None))
-    need = min((each.need for each in known if each.jobs), default=0)
-    return Wakes(jobs=_union(known), need=need, at=min(times, default=None), every=min(polls, default=None))
-
-
-def _union(parts: Iterable[Wakes]) -> frozenset[str]:
-    return frozenset[str]().union(*(each.jobs for each in parts))
-
-
-def is_ours(condition: Condition) -> bool:
-    """Whether `condition` runs no user code, so that the engine may ask it on its own loop."""
-    if isinstance(condition, (AllSatisfied, AnySatisfied)) and not all(map(is_ours, condition.conditions)):
-        return False
-    kind = type(condition)
-    methods: tuple[Callable[..., object], ...] = (kind.satisfy, kind.wakes)
-    return all(method.__module__ == __name__ for method in methods)
+    def begin(self, moment: Moment, gate: Gate) -> float | None:
+        engine: Known = moment.engine
+        if not self.satisfy(engine):
+            return None
+        ended = [engine.ended_at(each) for each in self.job_ids if engine.status_of(each) in self.statuses]
+        return max((at for at in ended if at is not None), default=moment.now)
 
 
 def job_ids(condition: Condition | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from ipyjobs.backends.local import LocalBackend
 from ipyjobs.backends.process import ProcessBackend
 from ipyjobs.backends.thread import ThreadBackend
 from ipyjobs.blocking import block_until_ended, block_until_none, refuse_deadlock
+from ipyjobs.clocks import CLOCK, Clock
 from ipyjobs.engines import engines
 from ipyjobs.errors import (
     EngineNotRunning,
@@ -29,9 +30,10 @@ from ipyjobs.generators import is_generator_function
 from ipyjobs.home import Home
 from ipyjobs.job import Job
 from ipyjobs.jobs import AllJobs, Jobs
+from ipyjobs.kinds.periodic import SentinelBackend, SentinelJob
 from ipyjobs.log import logger
 from ipyjobs.output import JobLog
-from ipyjobs.preparing import prepare
+from ipyjobs.preparing import prepare, prepare_like
 from ipyjobs.progress import hook_tqdm
 from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
@@ -79,6 +81,8 @@ class Engine(Residence):
         """Called when `busy` has changed, from the thread that changed it."""
         self.origin: Callable[[], str] = str
         """Says where a job is submitted from: the cell, in a notebook."""
+        self.clock: Clock = CLOCK
+        """What it takes the time from for conditions of time; may be replaced before the engine is started."""
         self._own_backends: dict[str, Backend] = {}
         self._folder: Path | None = None
         for backend, limit in (("thread", self.setting.max_thread_jobs), ("process", self.setting.max_process_jobs)):
@@ -143,6 +147,8 @@ class Engine(Residence):
                 raise InvalidStateError(f"{job!r:.100} is not a job; wrap it: ThreadJob(function, args)")
             if job.engine is None and job._trait_values["status"] is Status.CREATED:
                 prepare(job, self, shared)
+                if isinstance(job, SentinelJob):
+                    prepare(job.template, self, shared)
         variables = contextvars.copy_context()
         home.call(self.flow.accept, given, self.origin(), variables)
         if not home.here():
@@ -334,7 +340,7 @@ class Engine(Residence):
             `limit` is neither None nor a whole number from 1, or there is no such backend.
         """
         self._check_fork()
-        known = {"local", "thread", "process", *self._own_backends}
+        known = {"local", "thread", "process", "sentinel", *self._own_backends}
         if backend is not None and backend not in known:
             raise InvalidOption("backend", backend, "one of " + ", ".join(sorted(known)))
 
@@ -353,6 +359,11 @@ class Engine(Residence):
         """Where a job stands; None if the engine doesn't know it."""
         job = self.flow.jobs.get(job_id)
         return None if job is None else job.status
+
+    def ended_at(self, job_id: str) -> float | None:
+        """When a job last ended, seconds since 1970; None if it has not, or the engine doesn't know it."""
+        job = self.flow.jobs.get(job_id)
+        return None if job is None else job.ended_at
 
     @overload
     def stream_of(self, job: Job, *, anyway: Literal[True]) -> Stream: ...
@@ -425,6 +436,11 @@ class Engine(Residence):
                 what = "was never submitted" if job.engine is None else "belongs to another engine"
                 raise InvalidStateError(f"job {job.name!r} {what}")
 
+    def _submit_like(self, job: Job, template: Job, sentinel: Job) -> None:
+        """Take in a job that a sentinel submits. On the engine's loop."""
+        prepare_like(job, template, self)
+        self.flow.accept([job], sentinel.name, sentinel._variables)
+
     def _settle(self, home: Home) -> None:
         super()._settle(home)
         process = ProcessBackend()
@@ -433,6 +449,7 @@ class Engine(Residence):
         self.flow.backends = {
             "local": LocalBackend(home),
             "thread": ThreadBackend(home.inbox),
+            "sentinel": SentinelBackend(self.flow, self._submit_like),
             "process": process,
             **self._own_backends,
         }

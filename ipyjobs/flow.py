@@ -72,6 +72,7 @@ class Flow:
         self.home = home
         self.closing = False
         self.opened.clear()
+        self._asking.rest()
         for name, backend in self.backends.items():
             if home.has_thread or not backend.costly:
                 self._open(name)
@@ -103,6 +104,7 @@ class Flow:
             self.jobs[job_id] = job
             self.by_status[Status.CREATED][job_id] = job
             if job.condition is not None:
+                job.condition = job.condition.anew()
                 job._opaque = not is_ours(job.condition)
                 for each in job._upstream:
                     self._dependents.setdefault(each, []).append(job)
@@ -141,6 +143,8 @@ class Flow:
     def _anew(self, job: Job) -> None:
         job._round += 1
         job._payload = job._preview = job._failure = job._stream = None
+        if job.condition is not None:
+            job.condition = job.condition.anew()
         job._set({"started_at": None, "ended_at": None, "message": "", "error": "", **_AGAIN})
         self._move(job, Verb.RERUN, attempt=0, submitted_at=time.time(), memory_bytes=None)
 
@@ -243,6 +247,8 @@ class Flow:
         at = self.scheduler.next_at()
         if at is not None:
             self.timer = self.loop.call_later(max(0.0, at - now), self.pump)
+        else:
+            self._asking.rest()
 
     def _begin(self, job: Job) -> None:
         upstream: dict[str, Payload] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition
+from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition, EveryPeriod
 from ipyjobs.errors import InvalidOption, JobNotFoundError
 from ipyjobs.job import Job, LocalJob, ProcessJob, ThreadJob
 from ipyjobs.options import JOB_OPTIONS
@@ -16,6 +16,7 @@ from ipyjobs.status import Status
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
+    from ipyjobs.kinds.periodic import CronJob, SentinelJob
     from ipyjobs.waiting import Act
 
 
@@ -283,6 +284,42 @@ class Submitter:
         """Run ``func(*args, **kwargs)`` on the notebook's own loop; for coroutine functions."""
         return self._engine.submit(self._job("local", func, args, kwargs))
 
+    def cron(self, when: Condition | str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> CronJob:
+        """Run ``func(*args, **kwargs)`` at certain times, until the job that this returns is cancelled.
+
+        Parameters
+        ----------
+        when
+            A crontab line, ``"*/5 * * * *"``, or a condition of time: ``daily & after_clock("12:00")``.
+
+        Returns
+        -------
+        CronJob
+            The one that submits the others; options given beforehand, and ``backend=``, are for the others.
+        """
+        from ipyjobs.kinds.periodic import CronJob  # which is made of jobs
+
+        job = CronJob(func, when, **self._again(func, args, kwargs))
+        self._engine.submit(job)
+        return job
+
+    def every(self, period: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> CronJob:
+        """Run ``func(*args, **kwargs)`` every "30s", "5m", "1.5h" or "1d"; see `cron`."""
+        return self.cron(EveryPeriod(period), func, *args, **kwargs)
+
+    def sentinel(self, condition: Condition, func: Callable[..., Any], *args: Any, **kwargs: Any) -> SentinelJob:
+        """Run ``func(*args, **kwargs)`` each time a condition holds, until the job that this returns is cancelled.
+
+        ``jobs.sentinel(AfterAnother(load), report)`` runs `report` each time `load` has ended. A condition of your own
+        is asked every ``wait_time_delta`` seconds, 0.1 by default.
+        """
+        from ipyjobs.kinds.periodic import SentinelJob  # which is made of jobs
+
+        given = self._again(func, args, kwargs)
+        job = SentinelJob(func, condition, time_delta=given.pop("wait_time_delta", 0.1), **given)
+        self._engine.submit(job)
+        return job
+
     def map(self, func: Callable[..., Any], *iterables: Iterable[Any], **grid: Any) -> Jobs:
         """Run a function many times.
 
@@ -314,13 +351,25 @@ class Submitter:
         return self._made(backend, func, args, {name: _unwrapped(value) for name, value in kwargs.items()})
 
     def _made(self, backend: str | None, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Job:
+        kind, options = self._kind_and_options(backend)
+        return kind(func, tuple(args), kwargs, **options)
+
+    def _kind_and_options(self, backend: str | None = None) -> tuple[type[Job], dict[str, Any]]:
         options = dict(self._options or {})
         kind = kind_of(backend or options.get("backend", "process"))
         options.pop("backend", None)
         after = options.pop("after", None)
         if after is not None:
             options["condition"] = _after(after, options.get("condition"))
-        return kind(func, tuple(args), kwargs, **options)
+        return kind, options
+
+    def _again(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What a sentinel is told of the jobs it submits; it stands in their group."""
+        self._check_keywords(func, kwargs)
+        kind, options = self._kind_and_options()
+        given = {name: _unwrapped(value) for name, value in kwargs.items()}
+        own = {"group": options["group"]} if "group" in options else {}
+        return {**options, "args": args, "kwargs": given, "job_type": kind, "sentinel_attrs": own}
 
     def _check_keywords(self, func: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
         """A keyword that could be the function's or the job's must not be guessed at."""

@@ -30,14 +30,31 @@ def prepare(job: Job, engine: Engine, shared: dict[Any, Any]) -> None:
         # Here and not where a page asks: it runs the arguments' own `__repr__`.
         job._described = described(job.args, job.kwargs)
     name: str = job._trait_values["backend"]
-    if job.change_dir:
-        job._function = _in_own_folder(job, engine, name)
-    if job.redirect_out_err:
-        job._files = _files(job, engine)
+    _give_places(job, engine, name)
     _look_for_engine(job, engine, name)
     backend = engine.backends.get(name)
     if backend is not None:
         job._packed = backend.pack(job._function, job.args, job.kwargs, shared)
+
+
+def prepare_like(job: Job, template: Job, engine: Engine) -> None:
+    """Make a job ready that is a copy of one that was: what travels is pickled already. On the engine's loop."""
+    job.args, job.kwargs, job.condition = template.args, template.kwargs, template.condition
+    job._upstream, job._described, job._wants_engine = template._upstream, template._described, template._wants_engine
+    name: str = job._trait_values["backend"]
+    _give_places(job, engine, name)
+    job._packed = template._packed
+    backend = engine.backends.get(name)
+    if job.change_dir and backend is not None:  # its folder is part of what travels
+        job._packed = backend.pack(job._function, job.args, job.kwargs, {})
+
+
+def _give_places(job: Job, engine: Engine, backend: str) -> None:
+    """Folder and files of the job's own, where it wants them."""
+    if job.change_dir:
+        job._function = _in_own_folder(job, engine, backend)
+    if job.redirect_out_err:
+        job._files = _files(job, engine)
 
 
 def _in_own_folder(job: Job, engine: Engine, backend: str) -> InFolder:

@@ -25,9 +25,9 @@ class Wakes:
     need: int = 0
     """How many of `jobs` must end before asking is useful."""
     at: float | None = None
-    """A point in time, seconds since 1970."""
+    """A point in time, seconds since 1970; anew whenever the clock is set."""
     every: float | None = None
-    """Seconds between two looks at a condition that cannot say when it changes."""
+    """Seconds until the next look, at a condition that cannot say when it changes."""
 
 
 class Line(NamedTuple):
@@ -47,6 +47,8 @@ class _Entry:
     watching: frozenset[str] = frozenset()
     alarm: int = 0
     """Which of the job's alarms counts; earlier ones are void."""
+    by_clock: bool = False
+    """The alarm goes by a clock that can be set."""
     place: str = "parked"
 
 
@@ -97,8 +99,12 @@ class Scheduler:
         """Take in a pending job, due to have its condition asked (see `park`, `ready`)."""
         self._entries[job_id] = _Entry(line, (-priority, order), general, place="due")
 
-    def park(self, job_id: str, wakes: Wakes, now: float) -> None:
-        """The job's condition does not hold: ask again when `wakes` says so."""
+    def park(self, job_id: str, wakes: Wakes, now: float, since_1970: float | None = None) -> None:
+        """The job's condition does not hold: ask again when `wakes` says so.
+
+        `now` is the time on the clock of `due` and `next_at`, `since_1970` the same moment on that of `Wakes.at`; left
+        out, they are the same clock.
+        """
         entry = self._entries[job_id]
         self._forget_watches(job_id, entry)
         entry.place = "parked"
@@ -107,6 +113,9 @@ class Scheduler:
         for each in wakes.jobs:
             self._watchers_by_job.setdefault(each, set()).add(job_id)
         at = wakes.at
+        entry.by_clock = at is not None and since_1970 is not None
+        if at is not None and since_1970 is not None:
+            at += now - since_1970
         if wakes.every is not None:
             at = now + wakes.every if at is None else min(at, now + wakes.every)
         if at is not None:
@@ -149,6 +158,11 @@ class Scheduler:
             self._forget_watches(job_id, entry)
             entry.place = "due"
             self._due.append(job_id)
+
+    def clock_set(self) -> None:
+        """Somebody has set the clock: have those asked at the next `due` that wait for a time on it."""
+        for job_id in [each for each, entry in self._entries.items() if entry.by_clock]:
+            self.wake(job_id)
 
     def due(self, now: float) -> list[str]:
         """The jobs whose condition is worth asking now; each is named once, then must be parked, ready or removed."""

@@ -71,6 +71,7 @@ class Stopping:
         """Stop all jobs and end the backends; what doesn't end within `grace_s` seconds is left, and said to be."""
         flow = self._flow
         flow.closing = True
+        flow._asking.rest()
         if flow.timer is not None:
             flow.timer.cancel()
         until = time.monotonic() + grace_s

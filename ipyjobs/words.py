@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ipyjobs.combinations import timed
 from ipyjobs.conditions import job_ids
 from ipyjobs.status import WaitingFor
 
@@ -31,7 +32,10 @@ def _condition_text(job: Job, flow: Flow) -> str:
     if unknown is not None:
         return f"waits for unknown job {unknown}"
     if not ids:
-        return "" if job.condition is None else f"waits for {type(job.condition).__name__}"
+        if job.condition is None:
+            return ""
+        # Not when: `next_at` says that, and a saved notebook should not.
+        return "waits for its time" if timed(job.condition) else f"waits for {type(job.condition).__name__}"
     if len(ids) == 1:
         return f"after {flow.jobs[ids[0]].name}"
     return f"after {len(ids)} jobs, {max(0, len(ids) - flow.scheduler.missing(job.id))} done"

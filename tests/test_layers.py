@@ -23,9 +23,10 @@ ROWS = [
      "streams", "words"},
     {"future", "job", "jobs", "options", "traits", "waiting"},
     {
-        "calling", "captures", "conditions", "context", "cycles", "events", "execution", "failure",
-        "folders", "frozen", "generators", "home", "log", "mailbox", "names", "output", "pickling", "preview",
-        "progress", "remote", "retry", "revival", "scheduling", "settings", "sources", "storage",
+        "calling", "captures", "clocks", "combinations", "conditions", "context", "crons", "cycles", "events",
+        "execution", "failure", "folders", "frozen", "generators", "home", "log", "mailbox", "names", "output",
+        "pickling", "preview", "progress", "remote", "retry", "revival", "scheduling", "settings", "sources", "storage",
+        "times",
     },
     {"schema"},
     {"errors", "status", "version"},
@@ -33,6 +34,7 @@ ROWS = [
 # Imports within functions that point up all the same, and why.
 UPWARD = {
     ("engines", "engine"): "the default engine is made when it is first asked for",
+    ("jobs", "kinds"): "the verbs make jobs of every kind, which are jobs themselves",
 }
 FRONT_ENDS = {"IPython", "anywidget", "fastapi", "ipykernel", "ipywidgets"}
 NOT_NOUNS = {"base", "common", "core", "helpers", "manager", "utils"}

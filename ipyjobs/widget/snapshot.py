@@ -1,11 +1,13 @@
 """Jobs as a readable table in HTML and plain text: what GitHub, nbconvert and a reopened notebook show.
 
-Nothing in it depends on ids or on the time of day, so that a notebook that runs twice is saved the same twice.
+Nothing in it depends on ids, or on the time of day unless a job that submits others is running, so that a notebook that
+runs twice is saved the same twice.
 """
 
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -180,7 +182,12 @@ def _outcome(job: JobRecord) -> str:
         return _shown(job.result)
     if job.status is Status.CANCELLED:
         return _shown(job.note or str(job.reason or ""))
-    return _shown(job.waiting if job.status is Status.PENDING else job.note)
+    if job.status is Status.PENDING:
+        return _shown(job.waiting)
+    if job.next_at is not None:
+        near = job.next_at - time.time() < 86_400
+        return time.strftime("next %H:%M:%S" if near else "next %Y-%m-%d %H:%M", time.localtime(job.next_at))
+    return _shown(job.note)
 
 
 def _time(job: JobRecord) -> str:

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { brief, bytes, clip, duration, elapsed, nameOf, percent, plural, remaining, share, stopwatch, visible, visibleLines, whole } from "../src/format.ts";
+import { brief, bytes, clip, duration, elapsed, nameOf, percent, plural, remaining, share, stopwatch, upcoming, visible, visibleLines, whole } from "../src/format.ts";
 
 describe("durations", () => {
   test.each([
@@ -28,6 +28,19 @@ describe("durations", () => {
     [7200, "~2 h"],
     [86400 * 3, "~3 d"],
   ])("%d seconds left are %s", (seconds, text) => expect(remaining(seconds)).toBe(text));
+});
+
+describe("moments to come", () => {
+  const noon = new Date(2026, 10, 25, 12, 0, 5).getTime() / 1000;
+
+  test.each([
+    [4, "12:00:05 in 4 s"],
+    [3.4, "12:00:05 in 4 s"],
+    [3600, "12:00:05 in 1h 00m"],
+    [100_000, "2026-11-25 12:00 in 1d 03h"],
+    [0, "12:00:05 is now"],
+    [-2, "12:00:05 is now"],
+  ])("%d seconds before", (left, text) => expect(upcoming(noon, noon - left)).toBe(text));
 });
 
 describe("figures", () => {

@@ -9,7 +9,7 @@ import { CopyButton } from "./copy.tsx";
 import { ErrorTab } from "./error.tsx";
 import { KernelLine } from "./header.tsx";
 import { LogTab } from "./log.tsx";
-import { Bar, reasonOf, retryText, RunTime } from "./row.tsx";
+import { Bar, nextText, reasonOf, retryText, RunTime } from "./row.tsx";
 import { Glyph, Shape, WORDS } from "./shapes.tsx";
 
 /** All about one job: a head with what can be done, a line of facts, and tabs. */
@@ -156,7 +156,8 @@ function Facts({ job, detail, store }: { job: JobRecord; detail: Detail | null; 
           {job.message && <span class="ij-message">{brief(job.message)}</span>}
         </div>
       )}
-      {job.status === "running" && job.progress === null && job.message && <span class="ij-message">{brief(job.message)}</span>}
+      {job.next_at !== null && <span class="ij-message">{brief(nextText(job, store))}</span>}
+      {job.status === "running" && job.progress === null && job.next_at === null && job.message && <span class="ij-message">{brief(job.message)}</span>}
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import type { Desk } from "../desk.ts";
-import { brief, bytes, duration, elapsed, nameOf, percent, remaining } from "../format.ts";
+import { brief, bytes, duration, elapsed, nameOf, percent, remaining, upcoming } from "../format.ts";
 import { isEnded, isWaiting, leftSeconds, lookOf, runSeconds } from "../model.ts";
 import type { Look } from "../model.ts";
 import type { JobRecord } from "../schema.gen.ts";
@@ -117,11 +117,11 @@ export const reasonOf = (job: JobRecord): string => (job.reason === null ? "" : 
 
 /** How far it is, what it waits for, or what came of it. */
 function Outcome({ job, look, store }: { job: JobRecord; look: Look; store: Store }) {
-  if (isWaiting(job)) return <Said text={job.waiting_for === "retry" ? retryText(job, store) : job.waiting || job.note} />;
+  if (isWaiting(job)) return <Said text={waitingText(job, store)} />;
   if (look === "failed") return <Said text={job.error || reasonOf(job)} tone="ij-is-failed" />;
   if (look === "done") return <Said text={job.result || job.note} />;
   if (look === "cancelled") return <Said text={job.note || reasonOf(job)} />;
-  if (job.progress === null) return <Said text={job.note || job.message} />;
+  if (job.progress === null) return <Said text={job.note || nextText(job, store) || job.message} />;
   return <Bar job={job} store={store} stopping={look === "stopping"} />;
 }
 
@@ -131,6 +131,19 @@ function Said({ text, tone = "" }: { text: string; tone?: string }) {
       {brief(text)}
     </span>
   );
+}
+
+function waitingText(job: JobRecord, store: Store): string {
+  if (job.waiting_for === "retry") return retryText(job, store);
+  if (job.waiting_for === "condition" && job.next_at !== null) return nextText(job, store);
+  return job.waiting || job.note;
+}
+
+/** When a job that waits for a time starts, or one that submits others does so next; ticks. Empty for all others. */
+export function nextText(job: JobRecord, store: Store): string {
+  if (job.next_at === null) return "";
+  const text = `${isWaiting(job) ? "starts" : "next"} ${upcoming(job.next_at, store.second.value)}`;
+  return [text, job.message].filter(Boolean).join(" · ");
 }
 
 export function retryText(job: JobRecord, store: Store): string {
