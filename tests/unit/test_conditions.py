@@ -21,16 +21,7 @@ from ipyjobs.conditions import (
 from ipyjobs.errors import InvalidOption
 from ipyjobs.scheduling import Wakes
 from ipyjobs.status import Status
-
-
-class Statuses:
-    """An engine of which only the statuses are known."""
-
-    def __init__(self, **statuses: Status) -> None:
-        self.statuses = statuses
-
-    def status_of(self, job_id: str) -> Status | None:
-        return self.statuses.get(job_id)
+from tests.times import Statuses
 
 
 class Odd(Condition):
