@@ -526,7 +526,7 @@ def _when_asked(condition: Condition, now: float, end_of: dict[str, float], last
         assert wakes is not None
         assert wakes.every is None
         need, events = wakes.need, sorted(
-            [(at, job_id) for job_id, at in end_of.items() if at > engine.clock.now()]
+            [(at, job_id) for job_id, at in end_of.items() if job_id not in engine.ends]
             + ([(wakes.at, "")] if wakes.at is not None else [])
         )  # fmt: skip
         for at, job_id in events:
