@@ -29,8 +29,8 @@ class SentinelJob(LocalJob):
     """Submits a job each time a condition holds, until it is cancelled or the condition can never hold again.
 
     It holds no general slot and runs on no worker. The jobs it submits have its name as their origin; whether they end
-    well is their own affair. `next_at` says when the next one is due, where time alone decides; its result is how many
-    there were. What they need to travel is pickled when the sentinel is submitted.
+    well is their own affair. `next_at` says when the next one is due, where time alone decides; `count` is how many
+    there were, and its result in the end. What they need to travel is pickled when the sentinel is submitted.
 
     Conditions of ours are not polled. One that goes on holding, such as ``AfterAnother(job)`` or
     ``after_clock("12:00")``, submits once each time it begins to hold: each time the job ends, every day at noon. A
@@ -77,6 +77,8 @@ class SentinelJob(LocalJob):
         super().__init__(_submit_again_and_again, **own)
         self.sentinel_condition = sentinel_condition
         self.time_delta = seconds("time_delta", time_delta)
+        self.count = 0
+        """How many jobs it has submitted since it was last started."""
         self._kind = _kind(job_type)
         self._submitted_func, self._submitted_attrs = func, attrs
         self.template = self.another()
@@ -156,7 +158,7 @@ class _Lookout:
         self._running = running
         self._job = cast("SentinelJob", running.job)
         self._submit = submit
-        self._count = 0
+        self._job.count = 0
         self._condition = self._job.sentinel_condition.anew()
         self._taken: dict[int, float] = {}
         self.opaque = not is_ours(self._condition)
@@ -204,14 +206,14 @@ class _Lookout:
         except Exception as error:
             self.raised(Failure.of(error))
             return
-        self._count += 1
-        self._running.report(None, f"{self._count} {'run' if self._count == 1 else 'runs'}", None)
+        self._job.count += 1
+        self._running.report(None, f"{self._job.count} {'run' if self._job.count == 1 else 'runs'}", None)
 
     def _finish(self) -> None:
         """The condition can never hold again."""
         if not self._running.over:
             self._running.flow._asking.unwatch(self._job)
-            self._running.done(Payload(self._count), preview(self._count))
+            self._running.done(Payload(self._job.count), preview(self._job.count))
 
 
 def _kind(job_type: Any) -> type[Job]:
