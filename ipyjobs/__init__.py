@@ -156,15 +156,15 @@ _HOMES = {
 
 __all__ = [
     "AfterAnother", "AfterClock", "AfterOthers", "AfterTimepoint", "AfterWeekday", "AllSatisfied", "AnySatisfied",
-    "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "Condition", "Cron",
-    "CronJob", "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting",
-    "EveryPeriod", "ExecutorError", "IllegalMove", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job",
-    "JobCancelled", "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob",
-    "NotPicklable", "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "SentinelJob", "Status",
-    "Stream", "ThreadJob", "TimeCondition", "WorkerDied", "WorkersBroken", "__version__", "after_clock",
-    "after_timepoint", "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock",
-    "between_timepoint", "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine",
-    "hourly", "logger", "report", "set_default_engine", "weekly",
+    "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "Condition", "Cron", "CronJob",
+    "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "EveryPeriod",
+    "ExecutorError", "IllegalMove", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled",
+    "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable",
+    "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "SentinelJob", "Status", "Stream",
+    "ThreadJob", "TimeCondition", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
+    "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint",
+    "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine", "hourly", "logger",
+    "report", "set_default_engine", "weekly",
 ]  # fmt: skip
 
 

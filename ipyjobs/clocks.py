@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from ipyjobs.errors import InvalidOption
 
@@ -112,6 +113,12 @@ def first_showing(wall: datetime, zone: tzinfo) -> float:
     float
         Seconds since 1970.
     """
+    # Windows ask for the same few moments again and again, and the machine's zone may be changed under way.
+    return _first_showing(wall, zone, time.tzname if zone is LOCAL else None)
+
+
+@lru_cache(maxsize=512)
+def _first_showing(wall: datetime, zone: tzinfo, _names: tuple[str, str] | None) -> float:
     at = wall.replace(tzinfo=zone, fold=0).timestamp()
     if abs(shown(at, zone) - wall) < timedelta(milliseconds=1):
         return at

@@ -360,6 +360,11 @@ class Engine(Residence):
         job = self.flow.jobs.get(job_id)
         return None if job is None else job.status
 
+    def ended_at(self, job_id: str) -> float | None:
+        """When a job last ended, seconds since 1970; None if it has not, or the engine doesn't know it."""
+        job = self.flow.jobs.get(job_id)
+        return None if job is None else job.ended_at
+
     @overload
     def stream_of(self, job: Job, *, anyway: Literal[True]) -> Stream: ...
     @overload
@@ -375,11 +380,6 @@ class Engine(Residence):
         if job._stream is None and (anyway or is_generator_function(job.func)):
             home.call(make)
         return job._stream
-
-    def ended_at(self, job_id: str) -> float | None:
-        """When a job last ended, seconds since 1970; None if it has not, or the engine doesn't know it."""
-        job = self.flow.jobs.get(job_id)
-        return None if job is None else job.ended_at
 
     def waiting_text(self, job: Job) -> str:
         """What a pending job waits for, in words."""

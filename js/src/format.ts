@@ -21,14 +21,14 @@ export function elapsed(seconds: number): string {
   return seconds < MINUTE ? `${Math.floor(Math.max(0, seconds))} s` : duration(seconds);
 }
 
-/** A moment to come and how far it is, for whoever sits here: "12:00:05 in 4 s", "2026-11-27 12:00 in 1d 04h". */
+/** A moment to come and how far it is, on the reader's clock: "12:00:05 · 4 s", "12:00 · 2h 04m", "2026-11-27 12:00 · 1d 04h". */
 export function upcoming(at: number, now: number): string {
   const left = Math.ceil(at - now);
   const day = new Date(at * 1000);
   const time = `${two(day.getHours())}:${two(day.getMinutes())}`;
   const date = `${day.getFullYear()}-${two(day.getMonth() + 1)}-${two(day.getDate())}`;
-  const when = left < DAY ? `${time}:${two(day.getSeconds())}` : `${date} ${time}`;
-  return left > 0 ? `${when} in ${elapsed(left)}` : `${when} is now`;
+  const when = left < HOUR ? `${time}:${two(day.getSeconds())}` : left < DAY ? time : `${date} ${time}`;
+  return left > 0 ? `${when} · ${elapsed(left)}` : `${when} · now`;
 }
 
 /** A stopwatch: "0:42", "1:02:03". */

@@ -318,6 +318,20 @@ def test_a_sentinel_whose_time_is_over_is_done_and_says_how_often_it_submitted(d
     assert [each[7:12] for each in days.times(job)] == ["10:00", "11:00"]
 
 
+def test_what_goes_on_holding_submits_nothing_when_it_is_asked_again(days: Days) -> None:
+    at_noon = days.submit(CronJob(nothing, after_clock("12:00", TZ), "local"))
+    first, second = LocalJob(nothing), LocalJob(lambda: 1 / 0)
+    either = AfterAnother(first) | AfterAnother(second, statuses=["done"])
+    after_either = days.submit(SentinelJob(nothing, either, "local"))
+    days.submit(first)
+    days.pass_to("2026-03-24 12:30")
+
+    days.set_clock("2026-03-24 12:45")
+    days.submit(second)
+
+    assert (at_noon.count, after_either.count) == (1, 1)
+
+
 @pytest.mark.row("E-48")
 def test_a_sentinel_submits_once_for_each_end_of_a_job(days: Days) -> None:
     watched = LocalJob(nothing)

@@ -111,7 +111,11 @@ def test_user_code_is_told_from_ours() -> None:
         def satisfy(self, engine: object) -> bool:
             return True
 
+    class Bare(Condition):
+        pass
+
     assert is_ours(AfterAnother("a") & AfterOthers(["b"]))
+    assert not is_ours(Bare())
     assert not is_ours(Mine("a"))
     assert not is_ours(AfterAnother("a") | Odd())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -90,6 +91,16 @@ def test_a_running_job_looks_the_same_whenever_it_is_drawn() -> None:
     late = replace(early, progress=0.9, message="9/10", memory_bytes=10**9, log_bytes=10**6)
 
     assert as_html([early]) == as_html([late])
+
+
+def test_a_job_that_submits_others_says_when_it_does_so_next() -> None:
+    at = time.time() + 60
+    periodic = replace(PLAIN, status=Status.RUNNING, ended_at=None, message="3 runs", next_at=at)
+    next_year = replace(periodic, next_at=at + 365 * 86400)
+
+    assert time.strftime("next %H:%M:%S", time.localtime(at)) in as_text([periodic])
+    assert time.strftime("next %H:%M:%S", time.localtime(at)) in as_html([periodic])
+    assert time.strftime("next %Y-%m-%d %H:%M", time.localtime(at + 365 * 86400)) in as_text([next_year])
 
 
 def test_failed_jobs_stay_when_rows_must_go() -> None:

@@ -207,6 +207,32 @@ def test_setting_the_clock_changes_no_period() -> None:
     assert condition.wakes(engine) == Wakes(at=berlin("2026-03-20 08:00"))
 
 
+@settings(max_examples=100, deadline=None)
+@given(now=st.floats(1.7e9, 2.1e9), elapsed=st.floats(10, 1e7), period=st.sampled_from(["0.1s", "0.3s", "7m", "1d"]))
+def test_a_period_has_passed_when_it_said_it_would(now: float, elapsed: float, period: str) -> None:
+    condition = EveryPeriod(period)
+    moment = Moment(Statuses(), now, elapsed)
+
+    for _ in range(3):
+        wakes = ahead(condition, moment)
+        assert wakes is not None
+        assert wakes.at is not None
+        moment = moment.at(wakes.at)
+        now_held = held(condition, moment)
+        assert now_held is not None, "it would be asked again and again for a rounding error"
+        condition.take(moment, now_held.parts[0])
+
+
+def test_what_time_can_never_give_is_not_asked_for_again() -> None:
+    engine = Statuses(berlin("2026-04-01 10:00"))
+    over = BeforeTimepoint(POINT, TZ)
+
+    assert over.wakes(engine) == NEVER
+    assert (over & after_clock("12", TZ)).wakes(engine) == NEVER
+    assert (over & AfterAnother("a")).wakes(engine) == NEVER
+    assert (over | after_clock("12", TZ)).wakes(engine) == Wakes(at=berlin("2026-04-01 12:00"))
+
+
 def run(condition: Condition, start: str, end: str) -> list[str]:
     """When a condition is taken in Berlin, if it is asked exactly when it says."""
     engine = Statuses(berlin(start))
