@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ipyjobs.conditions import AllSatisfied as AllSatisfied
     from ipyjobs.conditions import AnySatisfied as AnySatisfied
     from ipyjobs.conditions import Condition as Condition
+    from ipyjobs.context import TerminationFlag as TerminationFlag
     from ipyjobs.context import current_job as current_job
     from ipyjobs.context import report as report
     from ipyjobs.engine import Engine as Engine
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
     from ipyjobs.errors import NotPicklable as NotPicklable
     from ipyjobs.errors import RangeCheckError as RangeCheckError
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
+    from ipyjobs.errors import TaskTerminationException as TaskTerminationException
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
     from ipyjobs.future import JobFuture as JobFuture
+    from ipyjobs.hooks import hookimpl as hookimpl
     from ipyjobs.job import Job as Job
     from ipyjobs.job import LocalJob as LocalJob
     from ipyjobs.job import ProcessJob as ProcessJob
@@ -46,11 +49,17 @@ if TYPE_CHECKING:
     from ipyjobs.jobs import Jobs as Jobs
     from ipyjobs.jobs import const as const
     from ipyjobs.log import logger as logger
+    from ipyjobs.mainjob import MainJob as MainJob
+    from ipyjobs.records import RunRecord as RunRecord
     from ipyjobs.retry import Retry as Retry
     from ipyjobs.settings import EngineSetting as EngineSetting
     from ipyjobs.status import Reason as Reason
     from ipyjobs.status import Status as Status
     from ipyjobs.streams import Stream as Stream
+    from ipyjobs.tasks import AsyncTask as AsyncTask
+    from ipyjobs.tasks import Task as Task
+    from ipyjobs.tasks import launcher as launcher
+    from ipyjobs.tasks import task as task
     from ipyjobs.version import __version__ as __version__
 
 # Where each public name lives. Loaded when first asked for: a worker that needs `report` must not pay for the engine.
@@ -59,6 +68,7 @@ _HOMES = {
     "AfterOthers": "conditions",
     "AllSatisfied": "conditions",
     "AnySatisfied": "conditions",
+    "AsyncTask": "tasks",
     "Condition": "conditions",
     "CycleError": "errors",
     "DeadlockError": "errors",
@@ -80,14 +90,19 @@ _HOMES = {
     "JobTimeout": "errors",
     "Jobs": "jobs",
     "LocalJob": "job",
+    "MainJob": "mainjob",
     "NotPicklable": "errors",
     "ProcessJob": "job",
     "RangeCheckError": "errors",
     "Reason": "status",
     "ResultUnreadable": "errors",
     "Retry": "retry",
+    "RunRecord": "records",
     "Status": "status",
     "Stream": "streams",
+    "Task": "tasks",
+    "TaskTerminationException": "errors",
+    "TerminationFlag": "context",
     "ThreadJob": "job",
     "WorkerDied": "errors",
     "WorkersBroken": "errors",
@@ -95,18 +110,22 @@ _HOMES = {
     "const": "jobs",
     "current_job": "context",
     "get_default_engine": "engines",
+    "hookimpl": "hooks",
+    "launcher": "tasks",
     "logger": "log",
     "report": "context",
     "set_default_engine": "engines",
+    "task": "tasks",
 }
 
 __all__ = [
-    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError",
-    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "ExecutorError", "IllegalMove", "InvalidOption",
-    "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
-    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason",
-    "ResultUnreadable", "Retry", "Status", "Stream", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const",
-    "current_job", "get_default_engine", "logger", "report", "set_default_engine",
+    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "AsyncTask", "Condition", "CycleError",
+    "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "ExecutorError", "IllegalMove",
+    "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
+    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable", "ProcessJob", "RangeCheckError",
+    "Reason", "ResultUnreadable", "Retry", "RunRecord", "Status", "Stream", "Task", "TaskTerminationException",
+    "TerminationFlag", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const", "current_job",
+    "get_default_engine", "hookimpl", "launcher", "logger", "report", "set_default_engine", "task",
 ]  # fmt: skip
 
 

@@ -6,13 +6,13 @@ import ipyjobs
 
 # What others build on. A name that goes from here, or changes its meaning, needs a major version.
 NAMES = [
-    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "Condition", "CycleError", "DeadlockError",
-    "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "ExecutorError", "IllegalMove", "InvalidOption",
-    "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
-    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason",
-    "ResultUnreadable",
-    "Retry", "Status", "Stream", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const", "current_job",
-    "get_default_engine", "logger", "report", "set_default_engine",
+    "AfterAnother", "AfterOthers", "AllSatisfied", "AnySatisfied", "AsyncTask", "Condition", "CycleError",
+    "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "ExecutorError", "IllegalMove",
+    "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
+    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable", "ProcessJob", "RangeCheckError",
+    "Reason", "ResultUnreadable", "Retry", "RunRecord", "Status", "Stream", "Task", "TaskTerminationException",
+    "TerminationFlag", "ThreadJob", "WorkerDied", "WorkersBroken", "__version__", "const", "current_job",
+    "get_default_engine", "hookimpl", "launcher", "logger", "report", "set_default_engine", "task",
 ]  # fmt: skip
 # Slow or optional: nobody who only imports ipyjobs shall wait for them.
 LAZY = ["IPython", "anywidget", "dask", "distributed", "ipywidgets", "matplotlib", "numpy", "pandas", "sqlalchemy"]
