@@ -6,20 +6,20 @@ import asyncio
 import contextvars
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ipyjobs import storage
 from ipyjobs.backends import Backend
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.backends.process import ProcessBackend
 from ipyjobs.backends.thread import ThreadBackend
-from ipyjobs.blocking import block_until_ended, block_until_none, refuse_deadlock
+from ipyjobs.chronicle import Chronicle
 from ipyjobs.clocks import CLOCK, Clock
 from ipyjobs.engines import engines
 from ipyjobs.errors import (
-    EngineNotRunning,
     InvalidOption,
     InvalidStateError,
     JobNotFoundError,
@@ -35,16 +35,21 @@ from ipyjobs.log import logger
 from ipyjobs.output import JobLog
 from ipyjobs.preparing import prepare, prepare_like
 from ipyjobs.progress import hook_tqdm
-from ipyjobs.residence import Residence
+from ipyjobs.records import Records
+from ipyjobs.registry import Tasks
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
 from ipyjobs.status import Status, WaitingFor
-from ipyjobs.streams import Stream, watch_unread
-from ipyjobs.waiting import Act, until_ended, until_none, until_told
+from ipyjobs.streams import Stream
+from ipyjobs.waitable import Waitable
+from ipyjobs.waiting import Act
 from ipyjobs.words import waiting_text
 
+if TYPE_CHECKING:
+    from ipyjobs.hooks import Plugins
 
-class Engine(Residence):
+
+class Engine(Waitable):
     """Runs jobs.
 
     In a script ``with Engine() as engine`` gives it a thread of its own. In a coroutine it lives on the running loop
@@ -75,6 +80,11 @@ class Engine(Residence):
         self.scheduler = Scheduler(self.setting.max_jobs)
         self.flow = Flow(self, self.scheduler)
         self.jobs = AllJobs(self, self.flow.jobs, self.flow.by_status)
+        self.tasks = Tasks()
+        """The tasks that have been used on it, by name."""
+        self.records = Records(self.flow)
+        """What tasks and jobs did and when: one record for each start and each end."""
+        self.chronicle = Chronicle(self)
         self.busy: tuple[float | None, str] = (None, "")
         """Since when a cell runs in the notebook, and which."""
         self.notebook_listeners: list[Callable[[], None]] = []
@@ -88,6 +98,16 @@ class Engine(Residence):
         for backend, limit in (("thread", self.setting.max_thread_jobs), ("process", self.setting.max_process_jobs)):
             self.scheduler.set_limit(limit, backend=backend)
         engines.add(self)
+
+    @property
+    def history(self) -> Records:
+        """`records`, by another name."""
+        return self.records
+
+    @property
+    def plugins(self) -> Plugins:
+        """Its plugins: ``engine.plugins.register(plugin)``, see `ipyjobs.hooks`."""
+        return self.chronicle.plugins
 
     # -- backends
 
@@ -149,8 +169,10 @@ class Engine(Residence):
                 prepare(job, self, shared)
                 if isinstance(job, SentinelJob):
                     prepare(job.template, self, shared)
+        vetoed = self.chronicle.refused("ipyjobs_submitting", given)
+        self.chronicle.look()
         variables = contextvars.copy_context()
-        home.call(self.flow.accept, given, self.origin(), variables)
+        home.call(self.flow.accept, given, self.origin(), variables, vetoed)
         if not home.here():
             self._see_them_start(given)
         return Jobs(self, {job.id: job for job in given})
@@ -166,15 +188,26 @@ class Engine(Residence):
 
         A process is killed with all it started. A coroutine is cancelled at its next ``await``. A plain function in a
         thread or on the loop can't be stopped: its job is cancelled at once, and holds its slot until it returns.
+
+        Raises
+        ------
+        InvalidStateError
+            A single job was given and it can't be cancelled: it runs with the engine to itself (`MainJob`), or a plugin
+            refuses. Of several such jobs go on, and their `note` says why.
         """
+        return self._cancel(jobs, strict=len(jobs) == 1)
+
+    def cancel_all(self, jobs: Iterable[Job] | None = None) -> Act:
+        """Stop all jobs that have not ended, or all of `jobs`; those that can't be stopped say so in their `note`."""
+        return self._cancel(self.flow.active if jobs is None else list(jobs), strict=False)
+
+    def _cancel(self, jobs: Sequence[Job], *, strict: bool) -> Act:
         self._check_engine(jobs)
         home = self._here()
-        home.call(self.flow.stopping.cancel, jobs)
-        return Act(lambda: self.until_ended(jobs))
-
-    def cancel_all(self) -> Act:
-        """Stop all jobs that have not ended."""
-        return self.cancel(*self.flow.active)
+        self.chronicle.look()
+        refused = self.chronicle.refused("ipyjobs_cancelling", [job for job in jobs if not job.ended])
+        _, kept = home.call(partial(self.flow.stopping.obey, jobs, refused, strict=strict))
+        return Act(lambda: self.until_ended([job for job in jobs if job not in kept]))
 
     def cancel_all_async(self) -> Act:
         """As `cancel_all`, which can be awaited, too (a name kept from executor-engine)."""
@@ -189,136 +222,17 @@ class Engine(Residence):
             A job has not ended.
         """
         self._check_engine(jobs)
-        self._here().call(self.flow.rerun, jobs)
+        home = self._here()
+        self.chronicle.look()
+        home.call(self.flow.rerun, jobs, self.chronicle.refused("ipyjobs_submitting", jobs))
         return Act()
 
     def remove(self, *jobs: Job) -> Act:
-        """Cancel jobs and forget them; what needs their values is cancelled too."""
+        """Cancel jobs and forget them; what needs their values is cancelled too. See `cancel` for those that stay."""
         self._check_engine(jobs)
-        self._here().call(self.flow.remove, jobs)
-        return Act(lambda: self.until_ended(jobs))
-
-    # -- waiting
-
-    async def join(self, jobs: Iterable[Job] | None = None, timeout: float | None = None) -> None:
-        """Wait until `jobs` (all by default, also those submitted meanwhile) have ended.
-
-        Raises
-        ------
-        TimeoutError
-            They have not within `timeout` seconds; they go on.
-        """
-        __tracebackhide__ = True
-        async with asyncio.timeout(timeout):
-            if jobs is not None:
-                await self.until_ended(list(jobs))
-                return
-            while True:
-                if active := self.flow.active:
-                    await self.until_ended(active)
-                else:
-                    # Callbacks of jobs that have ended may still be under way, and may submit more.
-                    await until_told(self.outbox)
-                    if not self.flow.active:
-                        return
-
-    async def until_ended(self, jobs: Sequence[Job]) -> None:
-        """Wait until `jobs` have ended and observers and callbacks have been told. Cancelling it leaves them alone."""
-        __tracebackhide__ = True
-        for job in jobs:
-            if job.status is Status.CREATED:
-                raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
-        if self._home is not None:
-            watch_unread(jobs, self._home)
-        await until_ended(jobs, self.outbox)
-
-    def wait(
-        self,
-        timeout: float | None = None,
-        time_delta: float | None = None,
-        select_jobs: Callable[[Jobs], Collection[Job]] | None = None,
-    ) -> bool:
-        """Block until no job is left that has not ended.
-
-        Parameters
-        ----------
-        timeout
-            Seconds to wait at most. Default: no limit.
-        time_delta
-            Taken for executor-engine's sake; nothing is polled here.
-        select_jobs
-            Given `jobs`, says which of them to wait for, anew whenever a job has changed; the wait is over when it
-            names none. Default: those that are pending or running.
-
-        Returns
-        -------
-        bool
-            False if `timeout` seconds passed first.
-
-        Raises
-        ------
-        DeadlockError
-            A job needs this very thread to go on; use ``await engine.join()``.
-        """
-        __tracebackhide__ = True
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if select_jobs is not None:
-            return self._wait_for_none(select_jobs, deadline)
-        while True:
-            active = self.flow.active
-            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not self.wait_for(active, left_s):
-                return False
-            if not active and not self.flow.active:
-                return True
-
-    async def wait_async(
-        self,
-        timeout: float | None = None,
-        time_delta: float | None = None,
-        select_jobs: Callable[[Jobs], Collection[Job]] | None = None,
-    ) -> bool:
-        """As `wait`, without blocking."""
-        try:
-            async with asyncio.timeout(timeout):
-                if select_jobs is None:
-                    await self.join()
-                else:
-                    await until_none(select_jobs, self.jobs, self.flow)
-        except TimeoutError:
-            return False
-        return True
-
-    def wait_job(self, job: Job, timeout: float | None = None) -> Any:
-        """Block until the job has ended; its result if it is done, else None."""
-        __tracebackhide__ = True
-        self.wait_for([job], timeout)
-        return job.result() if job.status is Status.DONE else None
-
-    def wait_for(self, jobs: Sequence[Job], timeout: float | None = None) -> bool:
-        """Block until `jobs` have ended; see `wait`. Local functions, callbacks and observers go on meanwhile."""
-        __tracebackhide__ = True
-        self._check_fork()
-        for job in jobs:
-            if job.status is Status.CREATED:
-                raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
-        waiting = [job for job in jobs if not job.ended]
-        home = self._home
-        if not waiting:
-            if home is not None and home.on_user_thread() and not home.one_loop:
-                home.outbox.drain()
-            return True
-        if home is None or not home.alive:
-            raise EngineNotRunning(f"job {waiting[0].name!r} is {waiting[0].status}, but the engine is not running")
-        if timeout is None:
-            watch_unread(waiting, home)
-        return block_until_ended(waiting, home, self.flow, timeout)
-
-    def _wait_for_none(self, select: Callable[[Jobs], Collection[Job]], deadline: float | None) -> bool:
-        __tracebackhide__ = True
-        home = self._here()
-        refuse_deadlock(list(select(self.jobs)), home, self.flow)
-        return block_until_none(lambda: select(self.jobs), home, self.flow, deadline)
+        refused = self.chronicle.refused("ipyjobs_cancelling", [job for job in jobs if not job.ended])
+        kept = self._here().call(self.flow.stopping.remove, jobs, refused)
+        return Act(lambda: self.until_ended([job for job in jobs if job not in kept]))
 
     # -- limits
 
@@ -424,7 +338,7 @@ class Engine(Residence):
     def report_failure(self, job: Job, failure: Failure) -> None:
         """Log a failure, where the setting says so."""
         if self.setting.print_traceback:
-            logger.error("job {!r} failed\n{}", job.name, failure.text())
+            logger.bind(engine=self.id, job=job.id).error("job {!r} failed\n{}", job.name, failure.text())
 
     # -- private
 
@@ -455,6 +369,7 @@ class Engine(Residence):
         }
         hook_tqdm()
         home.call(self.flow.open, home)
+        self.chronicle.engine_starts()
 
     def _see_them_start(self, jobs: Sequence[Job]) -> None:
         """Wait, a second at most, for work that has its slot and whose worker is just being made."""
