@@ -1,9 +1,9 @@
 """Who may start now, and when to look again: decided purely, without clock, loop or threads.
 
 A pending job is either parked until something wakes it (its upstream jobs have ended, a time has come), due to have its
-condition asked, or ready and waiting for a slot in its line. A line is a backend and a queue; a start needs a free slot
-of the backend, of the queue and overall. Slots belong to attempts: they are taken by `take` and given back by
-`release`, whatever the job's status does in between.
+condition asked, or ready and waiting for a slot in its line. A line is a backend, a queue and sometimes a task; a start
+needs a free slot of each of them and overall. Slots belong to attempts: they are taken by `take` and given back by
+`release`, whatever the job's status does in between. While an exclusive attempt holds its slots nothing else starts.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Line(NamedTuple):
 
     backend: str
     queue: str
+    task: str = ""
+    """The task whose runs are counted; empty where nobody counts them."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class _Entry:
     rank: tuple[int, int]
     """Minus the priority, then the order of submission: the smallest starts first."""
     general: bool
+    exclusive: bool = False
     need: int = 0
     watching: frozenset[str] = frozenset()
     alarm: int = 0
@@ -62,6 +65,7 @@ class _Count:
 class _Line:
     backend: _Count
     queue: _Count
+    task: _Count | None = None
     ready: list[tuple[tuple[int, int], str]] = field(default_factory=list[tuple[tuple[int, int], str]])
 
 
@@ -85,6 +89,9 @@ class Scheduler:
         self.total = _Count(checked_limit("max_jobs", max_jobs))
         self.backends: dict[str, _Count] = {}
         self.queues: dict[str, _Count] = {}
+        self.tasks: dict[str, _Count] = {}
+        self.alone: str | None = None
+        """The job whose exclusive attempt holds its slots."""
         self._entries: dict[str, _Entry] = {}
         self._lines: dict[Line, _Line] = {}
         self._held: dict[str, tuple[Line, bool]] = {}
@@ -95,9 +102,18 @@ class Scheduler:
 
     # -- jobs in and out
 
-    def add(self, job_id: str, line: Line, *, priority: int = 0, order: int = 0, general: bool = True) -> None:
+    def add(
+        self,
+        job_id: str,
+        line: Line,
+        *,
+        priority: int = 0,
+        order: int = 0,
+        general: bool = True,
+        exclusive: bool = False,
+    ) -> None:
         """Take in a pending job, due to have its condition asked (see `park`, `ready`)."""
-        self._entries[job_id] = _Entry(line, (-priority, order), general, place="due")
+        self._entries[job_id] = _Entry(line, (-priority, order), general, exclusive, place="due")
 
     def park(self, job_id: str, wakes: Wakes, now: float, since_1970: float | None = None) -> None:
         """The job's condition does not hold: ask again when `wakes` says so.
@@ -199,7 +215,12 @@ class Scheduler:
                 line.backend.used += 1
                 line.queue.used += 1
                 self.total.used += entry.general
+                if line.task is not None:
+                    line.task.used += 1
                 started.append(job_id)
+                if entry.exclusive:
+                    self.alone = job_id
+                    return started
                 # The usual case, one line with a long queue, is spared the comparison of lines.
                 if not alone or not line.ready or not self._may_start(line):
                     break
@@ -214,9 +235,15 @@ class Scheduler:
             line.backend.used -= 1
             line.queue.used -= 1
             self.total.used -= general
+            if line.task is not None:
+                line.task.used -= 1
+            if job_id == self.alone:
+                self.alone = None
 
-    def set_limit(self, limit: int | None, *, backend: str | None = None, queue: str | None = None) -> None:
-        """Change how many may hold a slot at once: of a backend, a queue, or overall. Running ones go on.
+    def set_limit(
+        self, limit: int | None, *, backend: str | None = None, queue: str | None = None, task: str | None = None
+    ) -> None:
+        """Change how many may hold a slot at once: of a backend, a queue, a task, or overall. Running ones go on.
 
         Raises
         ------
@@ -227,6 +254,8 @@ class Scheduler:
             self._count(self.backends, backend).limit = checked_limit(f"limit of {backend}", limit)
         elif queue is not None:
             self._count(self.queues, queue).limit = checked_limit(f"limit of queue {queue}", limit)
+        elif task is not None:
+            self._count(self.tasks, task).limit = checked_limit(f"limit of task {task}", limit)
         else:
             self.total.limit = checked_limit("max_jobs", limit)
 
@@ -265,6 +294,8 @@ class Scheduler:
 
     def _best_line(self) -> _Line | None:
         best: _Line | None = None
+        if self.alone is not None:
+            return None
         for line in self._lines.values():
             ready = line.ready
             if ready and self._may_start(line) and (best is None or ready[0] < best.ready[0]):
@@ -283,10 +314,11 @@ class Scheduler:
             heappop(ready)
         else:
             return False
-        backend, queue, total = line.backend, line.queue, self.total
+        backend, queue, task, total = line.backend, line.queue, line.task, self.total
         return (
             (backend.limit is None or backend.used < backend.limit)
             and (queue.limit is None or queue.used < queue.limit)
+            and (task is None or task.limit is None or task.used < task.limit)
             and (total.limit is None or total.used < total.limit or not entry.general)
         )
 
@@ -294,7 +326,8 @@ class Scheduler:
         line = self._lines.get(name)
         if line is None:
             backend, queue = self._count(self.backends, name.backend), self._count(self.queues, name.queue)
-            line = self._lines[name] = _Line(backend, queue)
+            task = self._count(self.tasks, name.task) if name.task else None
+            line = self._lines[name] = _Line(backend, queue, task)
         return line
 
     @staticmethod

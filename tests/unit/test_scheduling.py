@@ -91,6 +91,36 @@ def test_a_job_without_a_general_slot_starts_though_all_are_taken() -> None:
     assert scheduler.take() == ["app"]
 
 
+def test_one_task_has_one_limit_over_all_queues_and_other_tasks_go_on() -> None:
+    scheduler = Scheduler(10)
+    scheduler.set_limit(1, task="report")
+    lines = {"r1": Line("thread", "a", "report"), "r2": Line("process", "b", "report"), "x": Line("thread", "a")}
+    for order, (job_id, line) in enumerate(lines.items()):
+        scheduler.add(job_id, line, order=order)
+        scheduler.ready(job_id)
+
+    assert scheduler.take() == ["r1", "x"]
+    scheduler.release("r1")
+    assert scheduler.take() == ["r2"]
+
+
+def test_nothing_starts_while_an_exclusive_attempt_holds_its_slot() -> None:
+    scheduler = scheduler_with("a", limit=10)
+    scheduler.add("main", Line("local", "default"), order=1, exclusive=True)
+    scheduler.add("b", LINE, order=2)
+    scheduler.ready("main")
+    scheduler.ready("b")
+
+    assert scheduler.take() == ["a", "main"]
+    assert scheduler.take() == []
+    assert scheduler.alone == "main"
+    scheduler.release("a")
+    assert scheduler.take() == []
+    scheduler.release("main")
+    assert scheduler.take() == ["b"]
+    assert scheduler.alone is None
+
+
 def test_a_lowered_limit_stops_nothing_and_holds_for_the_next() -> None:
     scheduler = scheduler_with("a", "b", "c", "d", limit=3)
     scheduler.take()
@@ -189,17 +219,24 @@ class Histories(RuleBasedStateMachine):
         self.waits: dict[str, tuple[set[str], int, float | None]] = {}
         self.ready: set[str] = set()
         self.held: set[str] = set()
+        self.exclusive: set[str] = set()
+        self.scheduler.set_limit(1, task="sole")
         self.now = 0.0
         self.count = 0
 
     @rule(target=jobs, backend=st.sampled_from(["thread", "process"]), queue=st.sampled_from(["q1", "q2"]),
-          priority=st.integers(-1, 1))  # fmt: skip
-    def submit(self, backend: str, queue: str, priority: int) -> str:
+          task=st.sampled_from(["", "sole", "many"]), priority=st.integers(-1, 1),
+          exclusive=st.integers(0, 7).map(lambda n: n == 0))  # fmt: skip
+    def submit(self, backend: str, queue: str, task: str, priority: int, exclusive: bool) -> str:
         self.count += 1
         job_id = f"j{self.count}"
-        self.line[job_id] = Line(backend, queue)
+        self.line[job_id] = Line(backend, queue, task)
         self.rank[job_id] = (-priority, self.count)
-        self.scheduler.add(job_id, self.line[job_id], priority=priority, order=self.count)
+        if exclusive:
+            self.exclusive.add(job_id)
+        self.scheduler.add(
+            job_id, self.line[job_id], priority=priority, order=self.count, exclusive=job_id in self.exclusive
+        )
         self.scheduler.ready(job_id)
         self.ready.add(job_id)
         return job_id
@@ -260,7 +297,10 @@ class Histories(RuleBasedStateMachine):
             self.scheduler.ready(job_id)
             self.ready.add(job_id)
         before = len(self.held)
+        alone = self.held & self.exclusive
         started = self.scheduler.take()
+        assert not (alone and started), "nothing starts beside an exclusive one"
+        assert not self.exclusive & set(started[:-1]), "after an exclusive one nothing starts"
         assert len(set(started)) == len(started)
         assert set(started) <= self.ready
         for line in set(self.line.values()):
@@ -271,6 +311,9 @@ class Histories(RuleBasedStateMachine):
         if self.limit is not None and started:
             assert len(self.held) <= self.limit
         assert before + len(started) == len(self.held)
+        assert sum(1 for each in self.held if self.line[each].task == "sole") <= 1
+        if self.held & self.exclusive:
+            return
         # Nothing that could start was left behind.
         for job_id in self.ready:
             full = self.limit is not None and len(self.held) >= self.limit
@@ -278,7 +321,8 @@ class Histories(RuleBasedStateMachine):
             queue_full = (
                 self.line[job_id].queue == "q1" and self.queue_limit is not None and in_queue >= self.queue_limit
             )
-            assert full or queue_full
+            sole = self.line[job_id].task == "sole" and any(self.line[each].task == "sole" for each in self.held)
+            assert full or queue_full or sole
 
     @invariant()
     def slots_are_counted_right(self) -> None:
@@ -290,6 +334,9 @@ class Histories(RuleBasedStateMachine):
             assert count.used == sum(1 for each in self.held if self.line[each].backend == name)
         for name, count in self.scheduler.queues.items():
             assert count.used == sum(1 for each in self.held if self.line[each].queue == name)
+        for name, count in self.scheduler.tasks.items():
+            assert count.used == sum(1 for each in self.held if self.line[each].task == name)
+        assert len(self.held & self.exclusive) == (self.scheduler.alone is not None)
 
     @invariant()
     def watchers_wait(self) -> None:
