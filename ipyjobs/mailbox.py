@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 from ipyjobs.log import logger
@@ -37,14 +38,21 @@ class Mailbox:
         if not self._scheduled:
             self._scheduled = True
             try:
+                # In a context of its own: in that of the job that happens to post, all that is called would speak as
+                # that job.
                 if threading.get_ident() == self.thread:
-                    self.loop.call_soon(self._drain)
+                    self.loop.call_soon(self._drain, context=Context())
                 else:
-                    self.loop.call_soon_threadsafe(self._drain)
+                    self.loop.call_soon_threadsafe(self._drain, context=Context())
             except RuntimeError:  # the loop is closed; `wait` may still drain
                 self._scheduled = False
         if self._waiting:
             self._wake.set()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are calls to be made."""
+        return bool(self._calls)
 
     @property
     def waiting(self) -> bool:
@@ -92,7 +100,7 @@ class Mailbox:
                 break
         if self._calls and not self._scheduled:
             self._scheduled = True
-            self.loop.call_soon(self._drain)
+            self.loop.call_soon(self._drain, context=Context())
 
     def _call(self) -> None:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from ipyjobs.context import running
+from ipyjobs.loggers import follow
 
 HEAD_BYTES = TAIL_BYTES = 10 * 1024 * 1024
 _BUFFER_BYTES = 32 * 1024
@@ -230,6 +231,10 @@ class Dispatcher:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+    def __reduce__(self) -> Any:
+        # Captured by a function that goes to a worker, also inside a logger: it is the worker's own stream there.
+        return getattr, (sys, "stderr" if self._error else "stdout")
+
 
 def encoded(text: str) -> bytes:
     """The bytes that `text` stands for; half a character, which has none, is written out."""
@@ -242,9 +247,15 @@ def encoded(text: str) -> bytes:
 def dispatch_output() -> None:
     """Lay a `Dispatcher` over whatever `sys.stdout` and `sys.stderr` are now. Doing it twice is harmless."""
     if sys.stdout is not None and type(sys.stdout) is not Dispatcher:
-        sys.stdout = _kept(Dispatcher(sys.stdout, error=False))
+        sys.stdout = _laid_over(sys.stdout, error=False)
     if sys.stderr is not None and type(sys.stderr) is not Dispatcher:
-        sys.stderr = _kept(Dispatcher(sys.stderr, error=True))
+        sys.stderr = _laid_over(sys.stderr, error=True)
+
+
+def _laid_over(stream: TextIO, *, error: bool) -> TextIO:
+    dispatcher = _kept(Dispatcher(stream, error=error))
+    follow(stream, dispatcher)
+    return dispatcher
 
 
 # `print` of Python 3.11 borrows `sys.stdout` without keeping it: were a dispatcher freed because somebody replaced it,
