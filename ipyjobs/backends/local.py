@@ -7,11 +7,13 @@ import importlib
 import inspect
 import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from types import AsyncGeneratorType
 from typing import Any, Literal, cast
 
 from ipyjobs.backends import Backend
+from ipyjobs.backends.stopwatch import Stopwatch
 from ipyjobs.calling import context_of, resolved
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
@@ -32,7 +34,10 @@ class LocalBackend(Backend):
         self._outbox = home.outbox
         # On one loop there is nowhere to hop.
         self._say: Callable[..., None] = _now if home.one_loop else home.inbox.post
+        self._aside = not home.one_loop
+        """Whether the engine's loop goes on while a job holds the user's."""
         self._tasks: dict[Context, asyncio.Task[Any]] = {}
+        self._watch = Stopwatch(self._say, lambda: bool(self._tasks) or home.outbox.full)
         self._plain: set[Context] = set()
         self._awaited: set[str] = set()
         self._sources: dict[Context, _LocalSource] = {}
@@ -40,6 +45,8 @@ class LocalBackend(Backend):
         """Ids of the jobs whose plain functions are being called at this moment, outermost first."""
 
     def start(self, call: Call, context: Context) -> None:
+        if self._aside and not self._watch.looking:
+            self._watch.look_soon()
         self._outbox.post(self._begin, call, context)
 
     def stop(self, context: Context) -> bool:
@@ -53,7 +60,8 @@ class LocalBackend(Backend):
         return job_id in self._awaited
 
     async def close(self) -> None:
-        for context in [*self._tasks, *self._sources]:
+        # Whoever can be stopped has been asked to.
+        for context in [each for each in (*self._tasks, *self._sources) if each.stopping]:
             self._outbox.post(self._stop, context)
 
     def _stop(self, context: Context) -> None:
@@ -101,7 +109,8 @@ class LocalBackend(Backend):
             return
         # Not `create_task` from elsewhere: this is the user's thread, so its loop wakes up for it.
         task = self._outbox.loop.create_task(
-            self._await(cast("Coroutine[Any, Any, Any]", value), context), context=call.variables
+            self._watch.stepped(self._await(cast("Coroutine[Any, Any, Any]", value), context), context),
+            context=call.variables,
         )
         self._tasks[context] = task
         self._awaited.add(call.job_id)
@@ -119,7 +128,16 @@ class LocalBackend(Backend):
     def _call(self, call: Call, context: Context) -> Any:
         context_of(call, context, self._say)
         args, kwargs = resolved(call)
-        return _stoppable(call.function, *args, **kwargs)
+        return self._holding(context, call.function, *args, **kwargs)
+
+    def _holding(self, context: Context, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call on the user's loop so that the stop button reaches it, and measure for how long."""
+        watch = self._watch
+        before, watch.held = watch.held, (context, time.monotonic())
+        try:
+            return _stoppable(call, *args, **kwargs)
+        finally:
+            watch.leave(before)
 
     async def _await(self, value: Coroutine[Any, Any, Any], context: Context) -> Any:
         answer = await value
@@ -181,7 +199,7 @@ class _LocalSource:
         self.thread = threading.get_ident()
         try:
             move, value = ("close", None) if step is None else (step.move, step.value)
-            going, value = self._call.variables.run(_stoppable, advance, self._generator, move, value)
+            going, value = self._call.variables.run(backend._holding, context, advance, self._generator, move, value)
         except KeyboardInterrupt:
             self._end(context.interrupted)
             if watched:
