@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ipyjobs.conditions import every as every
     from ipyjobs.conditions import hourly as hourly
     from ipyjobs.conditions import weekly as weekly
+    from ipyjobs.context import TerminationFlag as TerminationFlag
     from ipyjobs.context import current_job as current_job
     from ipyjobs.context import report as report
     from ipyjobs.engine import Engine as Engine
@@ -61,9 +62,11 @@ if TYPE_CHECKING:
     from ipyjobs.errors import NotPicklable as NotPicklable
     from ipyjobs.errors import RangeCheckError as RangeCheckError
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
+    from ipyjobs.errors import TaskTerminationException as TaskTerminationException
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
     from ipyjobs.future import JobFuture as JobFuture
+    from ipyjobs.hooks import hookimpl as hookimpl
     from ipyjobs.job import Job as Job
     from ipyjobs.job import LocalJob as LocalJob
     from ipyjobs.job import ProcessJob as ProcessJob
@@ -73,11 +76,17 @@ if TYPE_CHECKING:
     from ipyjobs.kinds.periodic import CronJob as CronJob
     from ipyjobs.kinds.periodic import SentinelJob as SentinelJob
     from ipyjobs.log import logger as logger
+    from ipyjobs.mainjob import MainJob as MainJob
+    from ipyjobs.records import RunRecord as RunRecord
     from ipyjobs.retry import Retry as Retry
     from ipyjobs.settings import EngineSetting as EngineSetting
     from ipyjobs.status import Reason as Reason
     from ipyjobs.status import Status as Status
     from ipyjobs.streams import Stream as Stream
+    from ipyjobs.tasks import AsyncTask as AsyncTask
+    from ipyjobs.tasks import Task as Task
+    from ipyjobs.tasks import launcher as launcher
+    from ipyjobs.tasks import task as task
     from ipyjobs.version import __version__ as __version__
 
 # Where each public name lives. Loaded when first asked for: a worker that needs `report` must not pay for the engine.
@@ -89,6 +98,7 @@ _HOMES = {
     "AfterWeekday": "conditions",
     "AllSatisfied": "conditions",
     "AnySatisfied": "conditions",
+    "AsyncTask": "tasks",
     "BeforeClock": "conditions",
     "BeforeTimepoint": "conditions",
     "BeforeWeekday": "conditions",
@@ -118,15 +128,20 @@ _HOMES = {
     "JobTimeout": "errors",
     "Jobs": "jobs",
     "LocalJob": "job",
+    "MainJob": "mainjob",
     "NotPicklable": "errors",
     "ProcessJob": "job",
     "RangeCheckError": "errors",
     "Reason": "status",
     "ResultUnreadable": "errors",
     "Retry": "retry",
+    "RunRecord": "records",
     "SentinelJob": "kinds.periodic",
     "Status": "status",
     "Stream": "streams",
+    "Task": "tasks",
+    "TaskTerminationException": "errors",
+    "TerminationFlag": "context",
     "ThreadJob": "job",
     "TimeCondition": "conditions",
     "WorkerDied": "errors",
@@ -147,24 +162,28 @@ _HOMES = {
     "daily": "conditions",
     "every": "conditions",
     "get_default_engine": "engines",
+    "hookimpl": "hooks",
     "hourly": "conditions",
+    "launcher": "tasks",
     "logger": "log",
     "report": "context",
     "set_default_engine": "engines",
+    "task": "tasks",
     "weekly": "conditions",
 }
 
 __all__ = [
     "AfterAnother", "AfterClock", "AfterOthers", "AfterTimepoint", "AfterWeekday", "AllSatisfied", "AnySatisfied",
-    "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "Condition", "Cron", "CronJob",
-    "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "EveryPeriod",
-    "ExecutorError", "IllegalMove", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled",
-    "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable",
-    "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "SentinelJob", "Status", "Stream",
-    "ThreadJob", "TimeCondition", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
-    "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint",
-    "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine", "hourly", "logger",
-    "report", "set_default_engine", "weekly",
+    "AsyncTask", "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "Condition",
+    "Cron", "CronJob", "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting",
+    "EveryPeriod", "ExecutorError", "IllegalMove", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job",
+    "JobCancelled", "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob",
+    "MainJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "RunRecord",
+    "SentinelJob", "Status", "Stream", "Task", "TaskTerminationException", "TerminationFlag", "ThreadJob",
+    "TimeCondition", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday",
+    "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday",
+    "const", "cron", "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger",
+    "report", "set_default_engine", "task", "weekly",
 ]  # fmt: skip
 
 

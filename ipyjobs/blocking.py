@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.conditions import job_ids
+from ipyjobs.context import current_job
 from ipyjobs.errors import DeadlockError, EngineNotRunning
 from ipyjobs.flow import Flow
 from ipyjobs.home import Home
@@ -88,8 +89,24 @@ def block_until_none(selected: Callable[[], Collection[Job]], home: Home, flow: 
             home.call(flow.listeners.remove, wake)
 
 
+def refuse_waiting_alone(jobs: Sequence[Job], flow: Flow) -> None:
+    """Raise `DeadlockError` if the running job has the engine to itself and waits for one that has no slot yet."""
+    me = current_job()
+    if me is None or me.id != flow.scheduler.alone:
+        return
+    holding = flow.scheduler.holding
+    for job in jobs:
+        if not job.ended and job.id not in holding:
+            raise DeadlockError(
+                f"job {job.name!r} can't start before {me.name!r} has ended, which runs with the engine to itself; "
+                'so it can\'t be waited for here; use execution="async" or "thread"'
+            )
+
+
 def refuse_deadlock(jobs: Sequence[Job], home: Home, flow: Flow) -> None:
     """Raise `DeadlockError` if blocking this thread for `jobs` would keep one of them from ending."""
+    if flow.scheduler.alone is not None:
+        refuse_waiting_alone(jobs, flow)
     if home.here():
         names = ", ".join(repr(job.name) for job in jobs[:3])
         raise DeadlockError(
@@ -101,6 +118,9 @@ def refuse_deadlock(jobs: Sequence[Job], home: Home, flow: Flow) -> None:
     assert isinstance(local, LocalBackend)
     seen: set[str] = set()
     stack = list(jobs)
+    alone = flow.jobs.get(flow.scheduler.alone or "")
+    if alone is not None:
+        stack.append(alone)
     while stack:
         job = stack.pop()
         if job.id in seen or job.ended:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ipyjobs.log import logger
@@ -28,8 +28,19 @@ def call_back(job: Job, status: Status, loop: asyncio.AbstractEventLoop, callbac
         try:
             answer: Any = callback(job.result() if wants_result else job.exception())
             if asyncio.iscoroutine(answer):
-                task = loop.create_task(answer)
-                _running.add(task)
-                task.add_done_callback(_running.discard)
+                go_on(answer, loop, f"a callback of job {job.name!r}")
         except Exception:
             logger.exception("a callback of job {!r} raised", job.name)
+
+
+def go_on(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop, what: str) -> None:
+    """Have a callback's coroutine awaited on the user's loop. Only on that loop."""
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        _running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.opt(exception=error).error("{} raised", what)
+
+    task = loop.create_task(work)
+    _running.add(task)
+    task.add_done_callback(ended)

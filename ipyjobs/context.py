@@ -81,3 +81,21 @@ def report(progress: float | None = None, message: str | None = None) -> None:
     job = running.get()
     if job is not None:
         job.report(progress, message)
+
+
+class TerminationFlag:
+    """Says inside a job whether it has been asked to stop: ``def work(flag=TerminationFlag()): … flag.is_set()``.
+
+    It holds nothing and asks `current_job` each time, so one default serves all runs on all backends. Processes are
+    killed rather than asked, so there it is never set.
+    """
+
+    __slots__ = ()
+
+    def is_set(self) -> bool:
+        """Whether the running job has been asked to stop; False outside of any."""
+        job = running.get()
+        return job is not None and job.cancelled()
+
+    def __repr__(self) -> str:
+        return "TerminationFlag()"

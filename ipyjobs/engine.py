@@ -7,15 +7,17 @@ import contextvars
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ipyjobs import storage
 from ipyjobs.backends import Backend
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.backends.process import ProcessBackend
 from ipyjobs.backends.thread import ThreadBackend
-from ipyjobs.blocking import block_until_ended, block_until_none, refuse_deadlock
+from ipyjobs.blocking import block_until_ended, block_until_none, refuse_deadlock, refuse_waiting_alone
+from ipyjobs.chronicle import Chronicle
 from ipyjobs.clocks import CLOCK, Clock
 from ipyjobs.engines import engines
 from ipyjobs.errors import (
@@ -35,6 +37,8 @@ from ipyjobs.log import logger
 from ipyjobs.output import JobLog
 from ipyjobs.preparing import prepare, prepare_like
 from ipyjobs.progress import hook_tqdm
+from ipyjobs.records import Records
+from ipyjobs.registry import Tasks
 from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
@@ -42,6 +46,9 @@ from ipyjobs.status import Status, WaitingFor
 from ipyjobs.streams import Stream, watch_unread
 from ipyjobs.waiting import Act, until_ended, until_none, until_told
 from ipyjobs.words import waiting_text
+
+if TYPE_CHECKING:
+    from ipyjobs.hooks import Plugins
 
 
 class Engine(Residence):
@@ -75,6 +82,11 @@ class Engine(Residence):
         self.scheduler = Scheduler(self.setting.max_jobs)
         self.flow = Flow(self, self.scheduler)
         self.jobs = AllJobs(self, self.flow.jobs, self.flow.by_status)
+        self.tasks = Tasks()
+        """The tasks that have been used on it, by name."""
+        self.records = Records(self.flow)
+        """What tasks and jobs did and when: one record for each start and each end."""
+        self.chronicle = Chronicle(self)
         self.busy: tuple[float | None, str] = (None, "")
         """Since when a cell runs in the notebook, and which."""
         self.notebook_listeners: list[Callable[[], None]] = []
@@ -88,6 +100,16 @@ class Engine(Residence):
         for backend, limit in (("thread", self.setting.max_thread_jobs), ("process", self.setting.max_process_jobs)):
             self.scheduler.set_limit(limit, backend=backend)
         engines.add(self)
+
+    @property
+    def history(self) -> Records:
+        """`records`, by another name."""
+        return self.records
+
+    @property
+    def plugins(self) -> Plugins:
+        """Its plugins: ``engine.plugins.register(plugin)``, see `ipyjobs.hooks`."""
+        return self.chronicle.plugins
 
     # -- backends
 
@@ -149,8 +171,10 @@ class Engine(Residence):
                 prepare(job, self, shared)
                 if isinstance(job, SentinelJob):
                     prepare(job.template, self, shared)
+        vetoed = self.chronicle.refused("ipyjobs_submitting", given)
+        self.chronicle.look()
         variables = contextvars.copy_context()
-        home.call(self.flow.accept, given, self.origin(), variables)
+        home.call(self.flow.accept, given, self.origin(), variables, vetoed)
         if not home.here():
             self._see_them_start(given)
         return Jobs(self, {job.id: job for job in given})
@@ -166,15 +190,26 @@ class Engine(Residence):
 
         A process is killed with all it started. A coroutine is cancelled at its next ``await``. A plain function in a
         thread or on the loop can't be stopped: its job is cancelled at once, and holds its slot until it returns.
+
+        Raises
+        ------
+        InvalidStateError
+            A single job was given and it can't be cancelled: it runs with the engine to itself (`MainJob`), or a plugin
+            refuses. Of several such jobs go on, and their `note` says why.
         """
+        return self._cancel(jobs, strict=len(jobs) == 1)
+
+    def cancel_all(self, jobs: Iterable[Job] | None = None) -> Act:
+        """Stop all jobs that have not ended, or all of `jobs`; those that can't be stopped say so in their `note`."""
+        return self._cancel(self.flow.active if jobs is None else list(jobs), strict=False)
+
+    def _cancel(self, jobs: Sequence[Job], *, strict: bool) -> Act:
         self._check_engine(jobs)
         home = self._here()
-        home.call(self.flow.stopping.cancel, jobs)
-        return Act(lambda: self.until_ended(jobs))
-
-    def cancel_all(self) -> Act:
-        """Stop all jobs that have not ended."""
-        return self.cancel(*self.flow.active)
+        self.chronicle.look()
+        refused = self.chronicle.refused("ipyjobs_cancelling", [job for job in jobs if not job.ended])
+        _, kept = home.call(partial(self.flow.stopping.obey, jobs, refused, strict=strict))
+        return Act(lambda: self.until_ended([job for job in jobs if job not in kept]))
 
     def cancel_all_async(self) -> Act:
         """As `cancel_all`, which can be awaited, too (a name kept from executor-engine)."""
@@ -189,14 +224,17 @@ class Engine(Residence):
             A job has not ended.
         """
         self._check_engine(jobs)
-        self._here().call(self.flow.rerun, jobs)
+        home = self._here()
+        self.chronicle.look()
+        home.call(self.flow.rerun, jobs, self.chronicle.refused("ipyjobs_submitting", jobs))
         return Act()
 
     def remove(self, *jobs: Job) -> Act:
-        """Cancel jobs and forget them; what needs their values is cancelled too."""
+        """Cancel jobs and forget them; what needs their values is cancelled too. See `cancel` for those that stay."""
         self._check_engine(jobs)
-        self._here().call(self.flow.remove, jobs)
-        return Act(lambda: self.until_ended(jobs))
+        refused = self.chronicle.refused("ipyjobs_cancelling", [job for job in jobs if not job.ended])
+        kept = self._here().call(self.flow.stopping.remove, jobs, refused)
+        return Act(lambda: self.until_ended([job for job in jobs if job not in kept]))
 
     # -- waiting
 
@@ -230,6 +268,8 @@ class Engine(Residence):
                 raise InvalidStateError(f"cannot wait for job {job.name!r}: it was never submitted")
         if self._home is not None:
             watch_unread(jobs, self._home)
+        if self.scheduler.alone is not None:
+            refuse_waiting_alone(jobs, self.flow)
         await until_ended(jobs, self.outbox)
 
     def wait(
@@ -288,6 +328,10 @@ class Engine(Residence):
         except TimeoutError:
             return False
         return True
+
+    def blocked_by_waiting(self) -> bool:
+        """Whether this is the thread of the engine's loop, where nobody must wait for a job without ``await``."""
+        return self._here().here()
 
     def wait_job(self, job: Job, timeout: float | None = None) -> Any:
         """Block until the job has ended; its result if it is done, else None."""
@@ -424,7 +468,7 @@ class Engine(Residence):
     def report_failure(self, job: Job, failure: Failure) -> None:
         """Log a failure, where the setting says so."""
         if self.setting.print_traceback:
-            logger.error("job {!r} failed\n{}", job.name, failure.text())
+            logger.bind(engine=self.id, job=job.id).error("job {!r} failed\n{}", job.name, failure.text())
 
     # -- private
 
@@ -455,6 +499,7 @@ class Engine(Residence):
         }
         hook_tqdm()
         home.call(self.flow.open, home)
+        self.chronicle.engine_starts()
 
     def _see_them_start(self, jobs: Sequence[Job]) -> None:
         """Wait, a second at most, for work that has its slot and whose worker is just being made."""

@@ -30,6 +30,13 @@ def set_default_engine(engine: Engine) -> None:
     _default = engine
 
 
+def swap_default_engine(engine: Engine | None) -> Engine | None:
+    """Make `engine` the default one; the one before, None if nobody has needed one yet."""
+    global _default
+    before, _default = _default, engine
+    return before
+
+
 @atexit.register
 def _stop_all() -> None:
     for engine in list(engines):

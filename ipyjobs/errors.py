@@ -13,6 +13,7 @@ IpyjobsError
 │   └── RangeCheckError                  a status that does not exist
 ├── NotPicklable (TypeError)             something that cannot travel to another process
 ├── ResultUnreadable                     a result that arrived but cannot be loaded here
+├── TaskTerminationException             raised by a function that leaves early because it was asked to stop
 └── JobFailed (RuntimeError)             the job failed and no exception of its own exists
     ├── JobTimeout (TimeoutError)        it ran out of time
     ├── WorkerDied                       its process was killed or went away
@@ -115,6 +116,10 @@ class NotPicklable(IpyjobsError, TypeError):
 
 class ResultUnreadable(IpyjobsError):
     """The job is done, but its result cannot be loaded in this process."""
+
+
+class TaskTerminationException(IpyjobsError):
+    """Raised by a job's own function to say that it leaves early, as it was asked to: the job is cancelled."""
 
 
 class JobFailed(IpyjobsError, RuntimeError):

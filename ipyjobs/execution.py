@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ipyjobs.failure import Failure
 from ipyjobs.generators import Source
@@ -59,6 +59,20 @@ class Attempt:
     """Where its output begins in the job's log, bytes."""
     handle: str = ""
     """The work's name outside of the kernel."""
+    crashed: bool = False
+    """Its worker was killed or went away."""
+
+
+class Launch(NamedTuple):
+    """What a task says of one of its jobs."""
+
+    task: Any
+    name: str
+    """The task's."""
+    one_at_a_time: bool
+    """Whether the task's next run waits until this one has ended."""
+    run_id: str | None
+    """What the task's own rule gave; None: a UUID."""
 
 
 class Context(Protocol):

@@ -117,6 +117,12 @@ class Failure:
         """Type and text in one line: "ValueError: NaN in loss"."""
         return one_line(self._chain[0])
 
+    def is_a(self, kind: type[BaseException]) -> bool:
+        """Whether it is an exception of this kind; of one from another process only if it is no subclass of it."""
+        if self._error is not None:
+            return isinstance(self._error, kind)
+        return self._chain[0].type == f"{kind.__module__}.{kind.__qualname__}"
+
     def exception(self) -> BaseException:
         """The exception to raise, the same object each time, with the traceback it had when it was captured."""
         with self._lock:

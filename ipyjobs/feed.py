@@ -228,10 +228,13 @@ class Feed:
             self._patch()
             return f"{command.limit} slots"
         jobs = [flow.jobs[each] for each in command.ids if each in flow.jobs]
+        asked = self._engine.chronicle.refused
         if isinstance(command, Cancel):
-            return f"{flow.stopping.cancel(jobs)} cancelled"
+            refused = asked("ipyjobs_cancelling", [job for job in jobs if not job.ended])
+            count, kept = flow.stopping.obey(jobs, refused, strict=False)
+            return f"{count} cancelled" + (f", {len(kept)} can't be: {kept[0].note}" if kept else "")
         ended = [job for job in jobs if job.ended]
-        flow.rerun(ended)
+        flow.rerun(ended, asked("ipyjobs_submitting", ended))
         rest = len(jobs) - len(ended)
         return f"{len(ended)} rerun" + (f", {rest} not ended yet" if rest else "")
 

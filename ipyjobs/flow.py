@@ -23,6 +23,7 @@ from ipyjobs.mailbox import Mailbox
 from ipyjobs.output import pass_on
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import Preview
+from ipyjobs.records import Past
 from ipyjobs.running import Running
 from ipyjobs.scheduling import Line, Scheduler
 from ipyjobs.status import TRANSITIONS, Reason, Status, Verb, WaitingFor, step
@@ -55,8 +56,10 @@ class Flow:
         """Called on the engine's loop with each job that has changed."""
         self.running: dict[str, Running] = {}
         """The attempts whose work goes on, by job id."""
-        self._dependents: dict[str, list[Job]] = {}
-        self._lines: dict[tuple[str, str], Line] = {}
+        self.dependents: dict[str, list[Job]] = {}
+        self.past: list[Past] = []
+        """What the run records need of the jobs that were removed."""
+        self._lines: dict[tuple[str, str, str], Line] = {}
         self._numbers = itertools.count(1)
         self._events = itertools.count(1)
         self.home: Home | None = None
@@ -86,7 +89,9 @@ class Flow:
 
     # -- into the engine
 
-    def accept(self, jobs: Sequence[Job], origin: str, variables: contextvars.Context) -> None:
+    def accept(
+        self, jobs: Sequence[Job], origin: str, variables: contextvars.Context, vetoed: Sequence[Job] = ()
+    ) -> None:
         """Take in new jobs, and ended ones for another round: all of them, or none and an error."""
         new: list[Job] = []
         again: list[Job] = []
@@ -107,17 +112,22 @@ class Flow:
                 job.condition = job.condition.anew()
                 job._opaque = not is_ours(job.condition)
                 for each in job._upstream:
-                    self._dependents.setdefault(each, []).append(job)
+                    self.dependents.setdefault(each, []).append(job)
             if (name := job.runs_on or job._trait_values["backend"]) not in self.opened:
                 self._open(name)
             self._move(job, Verb.SUBMIT, number=next(self._numbers), submitted_at=now, origin=origin)
         for job in again:
             self._anew(job)
+        self._take_in(jobs, vetoed)
+
+    def _take_in(self, jobs: Sequence[Job], vetoed: Sequence[Job]) -> None:
+        for job in vetoed:
+            self.end(job, Verb.CANCEL, Reason.VETO, "a plugin refused it")
         for job in jobs:
             self._enqueue(job)
         self.pump()
 
-    def rerun(self, jobs: Sequence[Job]) -> None:
+    def rerun(self, jobs: Sequence[Job], vetoed: Sequence[Job] = ()) -> None:
         """Run ended jobs again: all become pending first, so that one that needs another's value waits for the new."""
         for job in jobs:
             if not job.ended:
@@ -125,9 +135,7 @@ class Flow:
             self._check(job)
         for job in jobs:
             self._anew(job)
-        for job in jobs:
-            self._enqueue(job)
-        self.pump()
+        self._take_in(jobs, vetoed)
 
     def _check(self, job: Job) -> Status:
         """The job's status, if it may run now."""
@@ -176,11 +184,18 @@ class Flow:
         if job._held_back:  # its last attempt's thread has not returned yet
             job._set({"waiting_for": WaitingFor.BACKEND, "note": "waits for the previous attempt to return"})
             return
-        names = values["backend"], values["queue"]
+        launch = job._launch
+        task = launch.name if launch is not None and launch.one_at_a_time else ""
+        names = values["backend"], values["queue"], task
         line = self._lines.get(names)
         if line is None:
             line = self._lines[names] = Line(*names)
-        self.scheduler.add(job_id, line, priority=values["priority"], order=values["number"], general=job.general_slot)
+            if task:
+                self.scheduler.set_limit(1, task=task)
+        self.scheduler.add(
+            job_id, line, priority=values["priority"], order=values["number"], general=job.general_slot,
+            exclusive=job.exclusive,
+        )  # fmt: skip
         if job.condition is None:
             self.scheduler.ready(job_id)
             self.became_ready.append(job)
@@ -375,25 +390,6 @@ class Flow:
         self.end(job, verb, reason, failure.summary, error=failure.summary)
         self.engine.report_failure(job, failure)
 
-    def remove(self, jobs: Sequence[Job]) -> None:
-        """Cancel jobs and forget them."""
-        self.stopping.cancel(jobs)
-        for job in jobs:
-            if self.jobs.pop(job.id, None) is not None:
-                del self.by_status[job.status][job.id]
-                job._removed = True
-                for each in job._upstream:
-                    dependents = self._dependents.get(each, [])
-                    if job in dependents:
-                        dependents.remove(job)
-                for dependent in self._dependents.pop(job.id, []):
-                    if dependent.status is Status.PENDING and dependent.id not in self.running:
-                        self.scheduler.remove(dependent.id)
-                        why = f"needs the result of {job.name!r}, which was removed"
-                        self.end(dependent, Verb.CANCEL, Reason.UPSTREAM, why)
-                for listener in self.listeners:
-                    listener(job)
-
     # -- the one function that moves
 
     def _move(self, job: Job, verb: Verb, reason: Reason | None = None, text: str = "", **changes: Any) -> None:
@@ -437,7 +433,7 @@ class Flow:
         if job._stream is not None:
             job._stream._end_with_job()
         if verb is not Verb.FINISH:
-            for dependent in list(self._dependents.get(job_id, ())):
+            for dependent in list(self.dependents.get(job_id, ())):
                 if dependent.status is Status.PENDING and dependent.id not in self.running:
                     self.spoiled(dependent)
         if job._waiters:

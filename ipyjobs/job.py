@@ -31,7 +31,7 @@ from ipyjobs.waiting import Act, Countdown, Waiter
 
 if TYPE_CHECKING:
     from ipyjobs.engine import Engine
-    from ipyjobs.execution import Attempt
+    from ipyjobs.execution import Attempt, Launch
     from ipyjobs.schema import JobRecord
     from ipyjobs.streams import Stream
 
@@ -88,10 +88,10 @@ class Job(Reactive):
 
     # What is no trait has a slot: with over thirty attributes the instance's dictionary is a third of a job's memory.
     __slots__ = (
-        "_attrs", "_callbacks", "_described", "_failure", "_files", "_function", "_held_back", "_log", "_onlookers",
-        "_opaque", "_packed", "_payload", "_preview", "_queued_at", "_removed", "_retry", "_round", "_story",
-        "_stream", "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args", "attempts", "change_dir",
-        "condition", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err", "timeout",
+        "_attrs", "_callbacks", "_described", "_failure", "_files", "_function", "_held_back", "_launch", "_log",
+        "_onlookers", "_opaque", "_packed", "_payload", "_preview", "_queued_at", "_removed", "_retry", "_round",
+        "_story", "_stream", "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args", "attempts",
+        "change_dir", "condition", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err", "timeout",
         "wait_time_delta",
     )  # fmt: skip
 
@@ -102,6 +102,8 @@ class Job(Reactive):
     """The backend that runs it, where that is not the one whose slots it takes."""
     general_slot: ClassVar[bool] = True
     """Whether it counts among the engine's `max_jobs`, beside its backend's and queue's limits."""
+    exclusive: ClassVar[bool] = False
+    """Whether nothing else starts while it runs, and nothing can stop it."""
 
     name = Input("")
     group = Input(None)
@@ -197,6 +199,7 @@ class Job(Reactive):
             self._callbacks += ((callback, True),)
         if error_callback is not None:
             self._callbacks += ((error_callback, False),)
+        self._launch: Launch | None = None
         self._round = 1
         self._queued_at = 0.0
         self._held_back = False
@@ -233,11 +236,14 @@ class Job(Reactive):
         return self.status.ended
 
     @property
+    def task(self) -> Any:
+        """The task (`ipyjobs.tasks`) that submitted it; None if it was made by hand."""
+        return None if self._launch is None else self._launch.task
+
+    @property
     def duration_s(self) -> float | None:
         """Seconds the last attempt took, or has taken so far; None before the first."""
-        if self.started_at is None:
-            return None
-        return (self.ended_at or time.time()) - self.started_at
+        return None if self.started_at is None else (self.ended_at or time.time()) - self.started_at
 
     @property
     def attrs(self) -> dict[str, Any]:

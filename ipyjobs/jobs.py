@@ -180,7 +180,7 @@ class Jobs:
 
     def cancel(self) -> Act:
         """Cancel those that have not ended."""
-        return self._engine.cancel(*self._ordered())
+        return self._engine.cancel_all(self._ordered())
 
     def rerun(self) -> Act:
         """Run those that have ended again."""
@@ -337,14 +337,7 @@ class Submitter:
             The jobs, in order: the last keyword changes fastest.
         """
         self._check_keywords(func, grid)
-        spans = {name: list(value) if spans_grid(value) else [_unwrapped(value)] for name, value in grid.items()}
-        rows = list(zip(*iterables, strict=False)) if iterables else [()]
-        jobs = [
-            self._made(None, func, row, dict(zip(spans, values, strict=True)))
-            for row in rows
-            for values in itertools.product(*spans.values())
-        ]
-        return self._engine.submit_all(jobs)
+        return self._engine.submit_all([self._made(None, func, *row) for row in grid_rows(iterables, grid)])
 
     def _job(self, backend: str | None, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
         self._check_keywords(func, kwargs)
@@ -409,6 +402,17 @@ class const:  # noqa: N801 - reads as a word in a call
     """Wrap what each call of `Submitter.map` is to get whole: ``map(fit, data=const([1, 2]), lr=[.1, .2])``."""
 
     value: Any
+
+
+def grid_rows(
+    iterables: Sequence[Iterable[Any]], grid: Mapping[str, Any]
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Positional and keyword arguments of each call of a `map`, in order."""
+    spans = {name: list(value) if spans_grid(value) else [_unwrapped(value)] for name, value in grid.items()}
+    rows = list(zip(*iterables, strict=False)) if iterables else [()]
+    for row in rows:
+        for values in itertools.product(*spans.values()):
+            yield row, dict(zip(spans, values, strict=True))
 
 
 def spans_grid(value: object) -> bool:

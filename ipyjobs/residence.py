@@ -6,14 +6,19 @@ import asyncio
 import os
 import threading
 import time
-from typing import Self
+from typing import TYPE_CHECKING, Self, cast
 
+from ipyjobs.chronicle import Chronicle
+from ipyjobs.engines import swap_default_engine
 from ipyjobs.errors import EngineForked, EngineNotRunning, InvalidStateError
 from ipyjobs.flow import Flow
 from ipyjobs.home import Home
 from ipyjobs.log import logger
 from ipyjobs.mailbox import Mailbox
 from ipyjobs.waiting import Act
+
+if TYPE_CHECKING:
+    from ipyjobs.engine import Engine
 
 GRACE_S = 2.0
 """How long `Residence.stop` gives what runs to end."""
@@ -23,6 +28,7 @@ class Residence:
     """The half of an engine that has to do with loops: it can be started, stopped and started again."""
 
     flow: Flow
+    chronicle: Chronicle
 
     def __init__(self, threaded: bool | None, loop: asyncio.AbstractEventLoop | None) -> None:
         self.threaded = threaded
@@ -30,7 +36,8 @@ class Residence:
         self.pid = os.getpid()
         self._home: Home | None = None
         self._outbox_before: Mailbox | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
+        self._defaults_before: list[Engine | None] = []
         self._closing: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
@@ -63,7 +70,8 @@ class Residence:
     def stop(self) -> Act:
         """Cancel what has not ended, end workers and threads, and rest. `start` wakes the engine up again.
 
-        Blocks for at most two seconds, except on the engine's own loop, where it must be awaited.
+        Blocks for at most a few seconds, except on the engine's own loop, where it must be awaited. What can't be
+        ended, such as a thread, goes on and is named in a warning.
         """
         self._check_fork()
         home = self._home
@@ -73,6 +81,7 @@ class Residence:
         if not home.alive:
             self._home = None
             return Act()
+        self.chronicle.engine_closes()
         if home.here():
             closing = self._closing = home.loop.create_task(self._close(home))
             return Act(lambda: asyncio.shield(closing))
@@ -91,17 +100,27 @@ class Residence:
         return Act()
 
     def __enter__(self) -> Self:
-        return self.start()
+        self.start()
+        self._defaults_before.append(swap_default_engine(cast("Engine", self)))
+        return self
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+        self._restore_default()
 
     async def __aenter__(self) -> Self:
         self._here()
+        self._defaults_before.append(swap_default_engine(cast("Engine", self)))
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         await self.stop()
+        self._restore_default()
+
+    def _restore_default(self) -> None:
+        now = swap_default_engine(self._defaults_before.pop())
+        if now is not None and now is not self:  # somebody has set another one meanwhile
+            swap_default_engine(now)
 
     @property
     def alive(self) -> bool:

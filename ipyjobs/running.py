@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from ipyjobs.errors import TaskTerminationException, WorkerDied
 from ipyjobs.execution import Attempt
 from ipyjobs.failure import Failure
 from ipyjobs.generators import Source
@@ -131,6 +132,11 @@ class Running:
         self.flow.attempt_over(self, "done", value=value, preview=preview)
 
     def failed(self, failure: Failure) -> None:
+        if failure.is_a(TaskTerminationException):
+            self.stopping, self.why = True, self.why or Reason.USER
+            self.flow.attempt_over(self, "cancelled")
+            return
+        self.attempt.crashed = failure.is_a(WorkerDied)
         self.flow.attempt_over(self, "failed", failure=failure)
 
     def released(self, why: str) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, cast, get_args
 
+from ipyjobs.errors import InvalidOption
 from ipyjobs.scheduling import checked_limit
+
+Execution = Literal["main", "async", "thread", "process"]
+LEVELS = ("DEBUG", "INFO", "WARNING")
 
 
 @dataclass
@@ -29,11 +35,21 @@ class EngineSetting:
         environment variable ``IPYJOBS_DATA_DIR`` moves it), removed when the process ends.
     kwargs_inject_key
         A local or thread job whose function has a parameter of this name gets the engine there.
+    execution
+        Where tasks run that don't say: "main", "async", "thread" or "process"; None: in processes.
+    multilaunch
+        Whether a task may start while an earlier run of it goes on, for tasks that don't say.
+    func_run_id
+        ``func_run_id(task, params)`` gives the id of a task's run; None: a UUID. `params` maps argument names to
+        values.
+    log_level
+        "DEBUG" or "INFO": always log the life of jobs; "WARNING": never. None, the default: if a sink was added to
+        `ipyjobs.logger`, which the one that loguru begins with is not.
 
     Raises
     ------
     InvalidOption
-        A limit is zero, negative or not a whole number.
+        A limit is zero, negative or not a whole number; there is no such execution or level.
     """
 
     max_jobs: int | None = 20
@@ -43,7 +59,25 @@ class EngineSetting:
     echo: bool = True
     cache_path: str | Path | None = None
     kwargs_inject_key: str = "__engine__"
+    execution: Execution | None = None
+    multilaunch: bool = True
+    func_run_id: Callable[[Any, Mapping[str, Any]], object] | None = None
+    log_level: str | None = None
 
     def __post_init__(self) -> None:
         for option in ("max_jobs", "max_thread_jobs", "max_process_jobs"):
             checked_limit(option, getattr(self, option))
+        checked_execution(self.execution)
+        if not isinstance(self.multilaunch, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidOption("multilaunch", self.multilaunch, "True or False")
+        if self.func_run_id is not None and not callable(self.func_run_id):
+            raise InvalidOption("func_run_id", self.func_run_id, "a function of task and params")
+        if self.log_level is not None and self.log_level not in LEVELS:
+            raise InvalidOption("log_level", self.log_level, "one of " + ", ".join(LEVELS) + ", or None")
+
+
+def checked_execution(execution: object) -> Execution | None:
+    """`execution` if there is such a way to run a task, or None."""
+    if execution is None or execution in get_args(Execution):
+        return cast("Execution | None", execution)
+    raise InvalidOption("execution", execution, "'main', 'async', 'thread' or 'process'")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from ipyjobs.errors import JobTimeout
+from ipyjobs.errors import InvalidStateError, JobTimeout
 from ipyjobs.failure import Failure
+from ipyjobs.log import logger
+from ipyjobs.records import Past
 from ipyjobs.status import Reason, Status, Verb
 
 if TYPE_CHECKING:
     from ipyjobs.flow import Flow
     from ipyjobs.job import Job
     from ipyjobs.running import Running
+
+UNSTOPPABLE = 'it runs with execution="main" and can\'t be stopped'
 
 
 class Stopping:
@@ -29,6 +33,59 @@ class Stopping:
         self._flow.pump_soon()
         return count
 
+    def obey(self, jobs: Sequence[Job], refused: Collection[Job] = (), *, strict: bool) -> tuple[int, list[Job]]:
+        """Stop jobs because somebody wants it; a plugin may have refused some.
+
+        Returns
+        -------
+        tuple
+            How many there were to stop, and the jobs that have not ended and can't be stopped; their `note` says why.
+
+        Raises
+        ------
+        InvalidStateError
+            With `strict`: one of them can't be stopped. None is, then.
+        """
+        kept = [job for job in jobs if not job.ended and (job in refused or self._unstoppable(job))]
+        for job in kept:
+            why = "a plugin refused to have it cancelled" if job in refused else UNSTOPPABLE
+            if strict:
+                raise InvalidStateError(f"job {job.name!r} was not cancelled: {why}")
+            job._set({"note": why})
+            self._flow.touch(job)
+        return self.cancel([job for job in jobs if job not in kept] if kept else jobs), kept
+
+    def remove(self, jobs: Sequence[Job], refused: Collection[Job] = ()) -> list[Job]:
+        """Cancel jobs and forget them; those that can't be cancelled stay, and are given back."""
+        flow = self._flow
+        _, kept = self.obey(jobs, refused, strict=len(jobs) == 1)
+        for job in [each for each in jobs if each not in kept] if kept else jobs:
+            if flow.jobs.pop(job.id, None) is not None:
+                self._forget(job)
+        return kept
+
+    def _forget(self, job: Job) -> None:
+        flow = self._flow
+        if job.attempts:
+            flow.past.append(Past.of(job))
+        del flow.by_status[job.status][job.id]
+        job._removed = True
+        for each in job._upstream:
+            dependents = flow.dependents.get(each, [])
+            if job in dependents:
+                dependents.remove(job)
+        for dependent in flow.dependents.pop(job.id, []):
+            if dependent.status is Status.PENDING and dependent.id not in flow.running:
+                flow.scheduler.remove(dependent.id)
+                why = f"needs the result of {job.name!r}, which was removed"
+                flow.end(dependent, Verb.CANCEL, Reason.UPSTREAM, why)
+        for listener in flow.listeners:
+            listener(job)
+
+    def _unstoppable(self, job: Job) -> bool:
+        running = self._flow.running.get(job.id) if job.exclusive else None
+        return running is not None and not running.parted and running.attempt.started_at is not None
+
     def _cancel(self, job: Job, reason: Reason) -> bool:
         flow = self._flow
         if job.ended:
@@ -39,6 +96,10 @@ class Stopping:
             flow.end(job, Verb.CANCEL, reason)
             return True
         if running.stopping:
+            return False
+        if job.exclusive and self._unstoppable(job):
+            job._set({"note": UNSTOPPABLE})
+            flow.touch(job)
             return False
         running.stopping, running.why = True, reason
         job._set({"cancel_requested": True})
@@ -65,6 +126,8 @@ class Stopping:
         if running.attempt.started_at is None:
             return
         kind = "thread" if running.job.backend == "thread" else "function"
+        if running.job.exclusive:
+            what = "can't be stopped"
         running.job._set({"note": f"{what}, {kind} still running"})
 
     async def close(self, grace_s: float) -> None:
@@ -82,6 +145,10 @@ class Stopping:
         await asyncio.wait(closing, timeout=grace_s)
         while any(not each.parted for each in flow.running.values()) and time.monotonic() < until:
             await asyncio.sleep(0.005)
+        left = [running.job.name for running in flow.running.values() if running.attempt.started_at is not None]
+        if left:
+            names = ", ".join(map(repr, left[:10])) + (", …" if len(left) > 10 else "")
+            logger.warning("the engine has stopped; what can't be stopped from outside goes on: {}", names)
         for running in list(flow.running.values()):
             if not running.parted:
                 self._part(running, "cancelled")

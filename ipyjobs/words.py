@@ -17,13 +17,23 @@ def waiting_text(job: Job, flow: Flow) -> str:
     """What a pending job waits for, in words."""
     match job.waiting_for:
         case WaitingFor.SLOT:
-            return "waits for a slot"
+            return _slot_text(job, flow)
         case WaitingFor.RETRY:
             return f"retry {job.attempt} of {job.retries}"
         case WaitingFor.BACKEND:
             return job.note or "starting"
         case _:
             return _condition_text(job, flow)
+
+
+def _slot_text(job: Job, flow: Flow) -> str:
+    alone = flow.jobs.get(flow.scheduler.alone or "")
+    if alone is not None:
+        return f"waits until {alone.name!r} has ended, which has the engine to itself"
+    launch = job._launch
+    if launch is not None and launch.one_at_a_time and flow.scheduler.tasks[launch.name].used:
+        return f"waits for the run of {launch.name!r} before"
+    return "waits for a slot"
 
 
 def _condition_text(job: Job, flow: Flow) -> str:
