@@ -536,7 +536,7 @@ def test_a_command_function_runs_as_a_command_and_gives_its_return_code(decorate
         engine.wait_job(job)
 
     assert f.job_type == "subprocess"
-    assert type(job).__name__ == "SubprocessJob"
+    assert isinstance(job, ipyjobs.SubprocessJob)
     assert job.result() == 0
     assert job.log.text() == "3\n"
 
