@@ -37,6 +37,7 @@ class Chronicle:
         self._engine = engine
         self._plugins: Plugins | None = None
         self._sinks: object = None
+        self._wanted: str | None = None
         self._level = _LEVELS["WARNING"]
         self._tells_plugins = False
         self._last = 0
@@ -83,13 +84,13 @@ class Chronicle:
     # -- who listens
 
     def look(self) -> None:
-        """Notice sinks that were added or removed. Called with what the user does, so never between two jobs."""
-        if sinks() is not self._sinks:
+        """Notice other sinks, or another level. Called with what the user does, so never between two jobs."""
+        if sinks() is not self._sinks or self._engine.setting.log_level != self._wanted:
             self._listen()
 
     def _listen(self) -> None:
         self._sinks = sinks()
-        wanted = self._engine.setting.log_level
+        self._wanted = wanted = self._engine.setting.log_level
         if wanted is not None:
             self._level = _LEVELS[wanted]
         else:

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from traitlets import Bool, Integer
+from traitlets import Bool, Enum, Integer
 from traitlets.config import SingletonConfigurable
 
 from ipyjobs import failure
@@ -18,7 +18,7 @@ from ipyjobs.engine import Engine
 from ipyjobs.engines import set_default_engine
 from ipyjobs.jobs import AllJobs
 from ipyjobs.notebook.display import register_displays, unregister_displays
-from ipyjobs.settings import EngineSetting
+from ipyjobs.settings import LEVELS, EngineSetting
 from ipyjobs.status import Status
 from ipyjobs.version import __version__
 
@@ -37,14 +37,17 @@ class IPyJobs(SingletonConfigurable):
         None, allow_none=True, min=1, help="The same for process jobs only; None: one for each usable CPU."
     ).tag(config=True)
     echo = Bool(False, help="Also show what jobs print in the notebook.").tag(config=True)
+    log_level = Enum(
+        LEVELS, "WARNING", allow_none=True, help="Log the life of jobs from this level; None: to sinks that were added."
+    ).tag(config=True)
     engine: Engine | None = None
 
     def _apply(self, change: Any) -> None:
         engine = self.engine
         if engine is None:
             return
-        if change.name == "echo":
-            engine.setting.echo = change.new
+        if change.name in ("echo", "log_level"):
+            setattr(engine.setting, change.name, change.new)
         elif change.name == "max_jobs":
             engine.set_limit(change.new)
         else:
@@ -53,7 +56,7 @@ class IPyJobs(SingletonConfigurable):
             engine.set_limit(limit, backend=backend)
 
 
-_names = ("max_jobs", "max_thread_jobs", "max_process_jobs", "echo")
+_names = ("max_jobs", "max_thread_jobs", "max_process_jobs", "echo", "log_level")
 
 
 def load(ipython: Any) -> None:
@@ -97,6 +100,7 @@ def _engine(config: IPyJobs, ipython: Any) -> Engine:
         max_process_jobs=config.max_process_jobs,
         print_traceback=False,
         echo=config.echo,
+        log_level=config.log_level,
     )
     try:
         asyncio.get_running_loop()

@@ -110,8 +110,13 @@ async def test_the_engine_can_be_told_to_log_no_lives_of_jobs(engine: Engine, si
     said = sink()
 
     await engine.submit(ThreadJob(add, (1, 2)))
-
+    await engine.join()
     assert said == []
+
+    engine.setting.log_level = "INFO"
+    await engine.submit(ThreadJob(add, (1, 2)))
+    await engine.join()
+    assert len(said) == 2
 
 
 SCRIPT = """
