@@ -42,9 +42,9 @@ from ipyjobs.registry import Tasks
 from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
-from ipyjobs.status import Status, WaitingFor
+from ipyjobs.status import Status
 from ipyjobs.streams import Stream, watch_unread
-from ipyjobs.waiting import Act, until_ended, until_none, until_told
+from ipyjobs.waiting import Act, see_them_start, until_ended, until_none, until_told
 from ipyjobs.words import waiting_text
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Engine(Residence):
         variables = contextvars.copy_context()
         home.call(self.flow.accept, given, self.origin(), variables, vetoed)
         if not home.here():
-            self._see_them_start(given)
+            see_them_start(given)
         return Jobs(self, {job.id: job for job in given})
 
     def submit_async(self, *jobs: Job) -> Act:
@@ -328,10 +328,6 @@ class Engine(Residence):
         except TimeoutError:
             return False
         return True
-
-    def blocked_by_waiting(self) -> bool:
-        """Whether this is the thread of the engine's loop, where nobody must wait for a job without ``await``."""
-        return self._here().here()
 
     def wait_job(self, job: Job, timeout: float | None = None) -> Any:
         """Block until the job has ended; its result if it is done, else None."""
@@ -500,17 +496,3 @@ class Engine(Residence):
         hook_tqdm()
         home.call(self.flow.open, home)
         self.chronicle.engine_starts()
-
-    def _see_them_start(self, jobs: Sequence[Job]) -> None:
-        """Wait, a second at most, for work that has its slot and whose worker is just being made."""
-        until = time.monotonic() + 1.0
-        if all(job._trait_values["backend"] != "process" for job in jobs):
-            return
-        for job in jobs:
-            while (
-                job.backend == "process"
-                and job.status is Status.PENDING
-                and job.waiting_for is WaitingFor.BACKEND
-                and time.monotonic() < until
-            ):
-                time.sleep(0.001)

@@ -37,7 +37,7 @@ class IPyJobs(SingletonConfigurable):
         None, allow_none=True, min=1, help="The same for process jobs only; None: one for each usable CPU."
     ).tag(config=True)
     echo = Bool(False, help="Also show what jobs print in the notebook.").tag(config=True)
-    log_level = Enum(
+    log_level: Any = Enum(
         LEVELS, "WARNING", allow_none=True, help="Log the life of jobs from this level; None: to sinks that were added."
     ).tag(config=True)
     engine: Engine | None = None
