@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -39,10 +38,10 @@ from ipyjobs.records import Records
 from ipyjobs.registry import Tasks
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
-from ipyjobs.status import Status, WaitingFor
+from ipyjobs.status import Status
 from ipyjobs.streams import Stream
 from ipyjobs.waitable import Waitable
-from ipyjobs.waiting import Act
+from ipyjobs.waiting import Act, see_them_start
 from ipyjobs.words import waiting_text
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ class Engine(Waitable):
         variables = contextvars.copy_context()
         home.call(self.flow.accept, given, self.origin(), variables, vetoed)
         if not home.here():
-            self._see_them_start(given)
+            see_them_start(given)
         return Jobs(self, {job.id: job for job in given})
 
     def submit_async(self, *jobs: Job) -> Act:
@@ -370,17 +369,3 @@ class Engine(Waitable):
         hook_tqdm()
         home.call(self.flow.open, home)
         self.chronicle.engine_starts()
-
-    def _see_them_start(self, jobs: Sequence[Job]) -> None:
-        """Wait, a second at most, for work that has its slot and whose worker is just being made."""
-        until = time.monotonic() + 1.0
-        if all(job._trait_values["backend"] != "process" for job in jobs):
-            return
-        for job in jobs:
-            while (
-                job.backend == "process"
-                and job.status is Status.PENDING
-                and job.waiting_for is WaitingFor.BACKEND
-                and time.monotonic() < until
-            ):
-                time.sleep(0.001)

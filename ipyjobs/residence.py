@@ -127,6 +127,10 @@ class Residence:
         """Whether it runs jobs at present."""
         return self._home is not None and self._home.alive
 
+    def blocked_by_waiting(self) -> bool:
+        """Whether this is the thread of the engine's loop, where nobody must wait for a job without ``await``."""
+        return self._here().here()
+
     @property
     def has_thread(self) -> bool:
         """Whether it runs jobs at present, on a thread of its own."""

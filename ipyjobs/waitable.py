@@ -115,10 +115,6 @@ class Waitable(Residence):
             return False
         return True
 
-    def blocked_by_waiting(self) -> bool:
-        """Whether this is the thread of the engine's loop, where nobody must wait for a job without ``await``."""
-        return self._here().here()
-
     def wait_job(self, job: Job, timeout: float | None = None) -> Any:
         """Block until the job has ended; its result if it is done, else None."""
         __tracebackhide__ = True

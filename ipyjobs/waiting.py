@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyjobs.mailbox import Mailbox
-from ipyjobs.status import ENDED
+from ipyjobs.status import ENDED, Status, WaitingFor
 
 if TYPE_CHECKING:
     from ipyjobs.flow import Flow
@@ -132,6 +133,21 @@ async def until_none(select: Callable[[Jobs], Collection[Job]], jobs: Jobs, flow
             changed.clear()
     finally:
         flow.inbox.post(leave)
+
+
+def see_them_start(jobs: Sequence[Job]) -> None:
+    """Wait, a second at most, for work that has its slot and whose worker is just being made."""
+    until = time.monotonic() + 1.0
+    if all(job._trait_values["backend"] != "process" for job in jobs):
+        return
+    for job in jobs:
+        while (
+            job.backend == "process"
+            and job.status is Status.PENDING
+            and job.waiting_for is WaitingFor.BACKEND
+            and time.monotonic() < until
+        ):
+            time.sleep(0.001)
 
 
 class Act:
