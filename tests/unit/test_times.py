@@ -494,7 +494,7 @@ def combined(leaves: st.SearchStrategy[Condition]) -> st.SearchStrategy[Conditio
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(condition=combined(time_leaves), start=STARTS, offset_s=st.integers(0, 30 * 3600), looks=st.integers(1, 6))
 def test_times_are_foretold_and_never_late(condition: Condition, start: str, offset_s: int, looks: int) -> None:
     assert is_ours(condition)
@@ -525,7 +525,7 @@ def _nothing_holds_between(condition: Condition, moment: Moment, until: float | 
         assert held(condition, between) is None, "it held, and nobody would have asked"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     condition=combined(st.one_of(time_leaves, job_leaves)),
     start=STARTS,
