@@ -44,12 +44,15 @@ if TYPE_CHECKING:
     from ipyjobs.engine import Engine as Engine
     from ipyjobs.engines import get_default_engine as get_default_engine
     from ipyjobs.engines import set_default_engine as set_default_engine
+    from ipyjobs.errors import CommandFailed as CommandFailed
     from ipyjobs.errors import CycleError as CycleError
     from ipyjobs.errors import DeadlockError as DeadlockError
     from ipyjobs.errors import EngineForked as EngineForked
     from ipyjobs.errors import EngineNotRunning as EngineNotRunning
     from ipyjobs.errors import ExecutorError as ExecutorError
+    from ipyjobs.errors import ForeignAddress as ForeignAddress
     from ipyjobs.errors import IllegalMove as IllegalMove
+    from ipyjobs.errors import InvalidLauncher as InvalidLauncher
     from ipyjobs.errors import InvalidOption as InvalidOption
     from ipyjobs.errors import InvalidStateError as InvalidStateError
     from ipyjobs.errors import IpyjobsError as IpyjobsError
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from ipyjobs.errors import NotPicklable as NotPicklable
     from ipyjobs.errors import RangeCheckError as RangeCheckError
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
+    from ipyjobs.errors import WebappFailed as WebappFailed
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
     from ipyjobs.future import JobFuture as JobFuture
@@ -70,8 +74,10 @@ if TYPE_CHECKING:
     from ipyjobs.job import ThreadJob as ThreadJob
     from ipyjobs.jobs import Jobs as Jobs
     from ipyjobs.jobs import const as const
+    from ipyjobs.kinds.command import SubprocessJob as SubprocessJob
     from ipyjobs.kinds.periodic import CronJob as CronJob
     from ipyjobs.kinds.periodic import SentinelJob as SentinelJob
+    from ipyjobs.kinds.webapp import WebappJob as WebappJob
     from ipyjobs.log import logger as logger
     from ipyjobs.retry import Retry as Retry
     from ipyjobs.settings import EngineSetting as EngineSetting
@@ -94,6 +100,7 @@ _HOMES = {
     "BeforeWeekday": "conditions",
     "BetweenClock": "conditions",
     "BetweenWeekday": "conditions",
+    "CommandFailed": "errors",
     "Condition": "conditions",
     "Cron": "conditions",
     "CronJob": "kinds.periodic",
@@ -105,7 +112,9 @@ _HOMES = {
     "EngineSetting": "settings",
     "EveryPeriod": "conditions",
     "ExecutorError": "errors",
+    "ForeignAddress": "errors",
     "IllegalMove": "errors",
+    "InvalidLauncher": "errors",
     "InvalidOption": "errors",
     "InvalidStateError": "errors",
     "IpyjobsError": "errors",
@@ -127,8 +136,11 @@ _HOMES = {
     "SentinelJob": "kinds.periodic",
     "Status": "status",
     "Stream": "streams",
+    "SubprocessJob": "kinds.command",
     "ThreadJob": "job",
     "TimeCondition": "conditions",
+    "WebappFailed": "errors",
+    "WebappJob": "kinds.webapp",
     "WorkerDied": "errors",
     "WorkersBroken": "errors",
     "__version__": "version",
@@ -156,12 +168,13 @@ _HOMES = {
 
 __all__ = [
     "AfterAnother", "AfterClock", "AfterOthers", "AfterTimepoint", "AfterWeekday", "AllSatisfied", "AnySatisfied",
-    "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "Condition", "Cron", "CronJob",
-    "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting", "EveryPeriod",
-    "ExecutorError", "IllegalMove", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled",
-    "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable",
-    "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "SentinelJob", "Status", "Stream",
-    "ThreadJob", "TimeCondition", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
+    "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "CommandFailed", "Condition",
+    "Cron", "CronJob", "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting",
+    "EveryPeriod", "ExecutorError", "ForeignAddress", "IllegalMove", "InvalidLauncher", "InvalidOption",
+    "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
+    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason",
+    "ResultUnreadable", "Retry", "SentinelJob", "Status", "Stream", "SubprocessJob", "ThreadJob", "TimeCondition",
+    "WebappFailed", "WebappJob", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
     "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint",
     "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine", "hourly", "logger",
     "report", "set_default_engine", "weekly",

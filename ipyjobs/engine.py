@@ -12,9 +12,12 @@ from typing import Any, Literal, overload
 
 from ipyjobs import storage
 from ipyjobs.backends import Backend
+from ipyjobs.backends.command import CommandBackend
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.backends.process import ProcessBackend
+from ipyjobs.backends.process.guarded import SharedGuard
 from ipyjobs.backends.thread import ThreadBackend
+from ipyjobs.backends.webapp import WebappBackend
 from ipyjobs.blocking import block_until_ended, block_until_none, refuse_deadlock
 from ipyjobs.clocks import CLOCK, Clock
 from ipyjobs.engines import engines
@@ -443,7 +446,8 @@ class Engine(Residence):
 
     def _settle(self, home: Home) -> None:
         super()._settle(home)
-        process = ProcessBackend()
+        guard = SharedGuard()
+        process = ProcessBackend(guard=guard)
         if self.setting.max_process_jobs is None:
             self.scheduler.set_limit(process.limit, backend="process")
         self.flow.backends = {
@@ -451,6 +455,8 @@ class Engine(Residence):
             "thread": ThreadBackend(home.inbox),
             "sentinel": SentinelBackend(self.flow, self._submit_like),
             "process": process,
+            "command": CommandBackend(guard=guard),
+            "webapp": WebappBackend(self.flow.backend),
             **self._own_backends,
         }
         hook_tqdm()
@@ -459,13 +465,9 @@ class Engine(Residence):
     def _see_them_start(self, jobs: Sequence[Job]) -> None:
         """Wait, a second at most, for work that has its slot and whose worker is just being made."""
         until = time.monotonic() + 1.0
-        if all(job._trait_values["backend"] != "process" for job in jobs):
-            return
-        for job in jobs:
-            while (
-                job.backend == "process"
-                and job.status is Status.PENDING
-                and job.waiting_for is WaitingFor.BACKEND
-                and time.monotonic() < until
-            ):
+        slow = [
+            job for job in jobs if (job.runs_on or job._trait_values["backend"]) in ("process", "command", "webapp")
+        ]
+        for job in slow:
+            while job.status is Status.PENDING and job.waiting_for is WaitingFor.BACKEND and time.monotonic() < until:
                 time.sleep(0.001)

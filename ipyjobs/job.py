@@ -425,6 +425,13 @@ class Job(Reactive):
         kind, columns = _record_columns()
         return kind(*(values[name] if read is None else read(self) for name, read in columns))
 
+    @property
+    def _called_on(self) -> str:
+        return self.runs_on or self._trait_values["backend"]
+
+    def _settle_in(self, engine: Engine) -> None:
+        """Look once more at what it was given, on the thread that submits; raises `InvalidOption` if it cannot run."""
+
     def _its_engine(self, verb: str) -> Engine:
         if self.engine is None:
             raise InvalidStateError(f"cannot {verb} job {self.name!r}: it was never submitted (`engine.submit(job)`)")

@@ -25,8 +25,8 @@ ROWS = [
     {
         "calling", "captures", "clocks", "combinations", "conditions", "context", "crons", "cycles", "events",
         "execution", "failure", "folders", "frozen", "generators", "home", "log", "mailbox", "names", "output",
-        "pickling", "preview", "progress", "remote", "retry", "revival", "scheduling", "settings", "sources", "storage",
-        "times",
+        "pickling", "ports", "preview", "progress", "remote", "retry", "revival", "scheduling", "settings", "sources",
+        "storage", "times",
     },
     {"schema"},
     {"errors", "status", "version"},
