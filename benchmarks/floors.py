@@ -308,6 +308,24 @@ async def cancel(times: int) -> dict[str, float]:
     return {"dead": sorted(dead_ms)[times // 2], "blocked": sorted(blocked_ms)[times // 2]}
 
 
+async def commands(jobs: int) -> dict[str, float]:
+    """`asyncio.create_subprocess_exec`, two at a time, with what they print."""
+    places = asyncio.Semaphore(2)
+
+    async def one() -> None:
+        async with places:
+            process = await asyncio.create_subprocess_exec(
+                "true", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            await process.communicate()
+            assert process.returncode == 0
+
+    await one()
+    started = time.perf_counter()
+    await asyncio.gather(*[one() for _ in range(jobs)])
+    return _per_job(started, jobs)
+
+
 async def memory(jobs: int, traced: bool = False) -> dict[str, float]:
     """Ended tasks in a dictionary."""
     noop = _function("noop_coroutine")

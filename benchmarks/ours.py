@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.probes import DeathWatch, Memory, Ticker, pids_in, rest
-from ipyjobs import AfterAnother, Condition, Engine, EngineSetting, Job, LocalJob, ProcessJob, ThreadJob
+from ipyjobs import AfterAnother, Condition, Engine, EngineSetting, Job, LocalJob, ProcessJob, SubprocessJob, ThreadJob
 
 
 def _engine(*, threaded: bool | None = None) -> Engine:
@@ -201,6 +201,18 @@ async def cancel(times: int) -> dict[str, float]:
                 await asyncio.sleep(0.02)
                 blocked_ms.append(1e3 * max(ticker.late_s))
     return {"dead": sorted(dead_ms)[times // 2], "blocked": sorted(blocked_ms)[times // 2]}
+
+
+async def commands(jobs: int) -> dict[str, float]:
+    async with _engine() as engine:
+        engine.set_limit(2, backend="thread")
+        await engine.submit(SubprocessJob(["true"]))
+        started = time.perf_counter()
+        group = engine.submit(*[SubprocessJob(["true"]) for _ in range(jobs)])
+        await group
+        figures = _per_job(started, jobs)
+        assert len(group.done) == jobs
+        return figures
 
 
 async def memory(jobs: int, traced: bool = False) -> dict[str, float]:

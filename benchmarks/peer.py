@@ -12,6 +12,7 @@ from typing import Any
 from executor.engine import Engine, EngineSetting, LocalJob, ProcessJob, ThreadJob
 from executor.engine.job import Job
 from executor.engine.job.condition import AfterAnother, Condition
+from executor.engine.job.extend import SubprocessJob
 
 from benchmarks.probes import DeathWatch, Memory, NotInTime, Ticker, pids_in, rest
 
@@ -188,6 +189,14 @@ async def cancel(times: int, bound_s: float) -> dict[str, float]:
             await asyncio.sleep(0.02)
             blocked_ms.append(1e3 * max(ticker.late_s))
     return {"dead": sorted(dead_ms)[times // 2], "blocked": sorted(blocked_ms)[times // 2]}
+
+
+async def commands(jobs: int, bound_s: float) -> dict[str, float]:
+    engine = Engine(EngineSetting(max_thread_jobs=2, print_traceback=False))
+    await _run(engine, [SubprocessJob("true")], bound_s)
+    started = time.perf_counter()
+    await _run(engine, [SubprocessJob("true") for _ in range(jobs)], bound_s)
+    return _per_job(started, jobs)
 
 
 async def memory(jobs: int, bound_s: float, traced: bool = False) -> dict[str, float]:

@@ -142,6 +142,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         {"times": 5},
         rounds=3,
     ),
+    Benchmark("commands", _time("{jobs} commands `true`, 2 at a time, each", 1.0), {"jobs": 200}),
     Benchmark("memory_10k", (Figure("bytes", "memory of a record, {jobs:,} ended", "B"),), {"jobs": 10_000}, rounds=3),
     Benchmark(
         "memory_100k",

@@ -45,12 +45,15 @@ if TYPE_CHECKING:
     from ipyjobs.engine import Engine as Engine
     from ipyjobs.engines import get_default_engine as get_default_engine
     from ipyjobs.engines import set_default_engine as set_default_engine
+    from ipyjobs.errors import CommandFailed as CommandFailed
     from ipyjobs.errors import CycleError as CycleError
     from ipyjobs.errors import DeadlockError as DeadlockError
     from ipyjobs.errors import EngineForked as EngineForked
     from ipyjobs.errors import EngineNotRunning as EngineNotRunning
     from ipyjobs.errors import ExecutorError as ExecutorError
+    from ipyjobs.errors import ForeignAddress as ForeignAddress
     from ipyjobs.errors import IllegalMove as IllegalMove
+    from ipyjobs.errors import InvalidLauncher as InvalidLauncher
     from ipyjobs.errors import InvalidOption as InvalidOption
     from ipyjobs.errors import InvalidStateError as InvalidStateError
     from ipyjobs.errors import IpyjobsError as IpyjobsError
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from ipyjobs.errors import RangeCheckError as RangeCheckError
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
     from ipyjobs.errors import TaskTerminationException as TaskTerminationException
+    from ipyjobs.errors import WebappFailed as WebappFailed
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
     from ipyjobs.future import JobFuture as JobFuture
@@ -73,8 +77,10 @@ if TYPE_CHECKING:
     from ipyjobs.job import ThreadJob as ThreadJob
     from ipyjobs.jobs import Jobs as Jobs
     from ipyjobs.jobs import const as const
+    from ipyjobs.kinds.command import SubprocessJob as SubprocessJob
     from ipyjobs.kinds.periodic import CronJob as CronJob
     from ipyjobs.kinds.periodic import SentinelJob as SentinelJob
+    from ipyjobs.kinds.webapp import WebappJob as WebappJob
     from ipyjobs.log import logger as logger
     from ipyjobs.mainjob import MainJob as MainJob
     from ipyjobs.records import RunRecord as RunRecord
@@ -104,6 +110,7 @@ _HOMES = {
     "BeforeWeekday": "conditions",
     "BetweenClock": "conditions",
     "BetweenWeekday": "conditions",
+    "CommandFailed": "errors",
     "Condition": "conditions",
     "Cron": "conditions",
     "CronJob": "kinds.periodic",
@@ -115,7 +122,9 @@ _HOMES = {
     "EngineSetting": "settings",
     "EveryPeriod": "conditions",
     "ExecutorError": "errors",
+    "ForeignAddress": "errors",
     "IllegalMove": "errors",
+    "InvalidLauncher": "errors",
     "InvalidOption": "errors",
     "InvalidStateError": "errors",
     "IpyjobsError": "errors",
@@ -139,11 +148,14 @@ _HOMES = {
     "SentinelJob": "kinds.periodic",
     "Status": "status",
     "Stream": "streams",
+    "SubprocessJob": "kinds.command",
     "Task": "tasks",
     "TaskTerminationException": "errors",
     "TerminationFlag": "context",
     "ThreadJob": "job",
     "TimeCondition": "conditions",
+    "WebappFailed": "errors",
+    "WebappJob": "kinds.webapp",
     "WorkerDied": "errors",
     "WorkersBroken": "errors",
     "__version__": "version",
@@ -174,16 +186,17 @@ _HOMES = {
 
 __all__ = [
     "AfterAnother", "AfterClock", "AfterOthers", "AfterTimepoint", "AfterWeekday", "AllSatisfied", "AnySatisfied",
-    "AsyncTask", "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "Condition",
-    "Cron", "CronJob", "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning", "EngineSetting",
-    "EveryPeriod", "ExecutorError", "IllegalMove", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job",
-    "JobCancelled", "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob",
-    "MainJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "RunRecord",
-    "SentinelJob", "Status", "Stream", "Task", "TaskTerminationException", "TerminationFlag", "ThreadJob",
-    "TimeCondition", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday",
-    "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday",
-    "const", "cron", "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger",
-    "report", "set_default_engine", "task", "weekly",
+    "AsyncTask", "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "CommandFailed",
+    "Condition", "Cron", "CronJob", "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning",
+    "EngineSetting", "EveryPeriod", "ExecutorError", "ForeignAddress", "IllegalMove", "InvalidLauncher",
+    "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
+    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable", "ProcessJob", "RangeCheckError",
+    "Reason", "ResultUnreadable", "Retry", "RunRecord", "SentinelJob", "Status", "Stream", "SubprocessJob", "Task",
+    "TaskTerminationException", "TerminationFlag", "ThreadJob", "TimeCondition", "WebappFailed", "WebappJob",
+    "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday", "before_clock",
+    "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday", "const", "cron",
+    "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger", "report",
+    "set_default_engine", "task", "weekly",
 ]  # fmt: skip
 
 

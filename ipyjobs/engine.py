@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ipyjobs import storage
 from ipyjobs.backends import Backend
+from ipyjobs.backends.command import CommandBackend
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.backends.process import ProcessBackend
+from ipyjobs.backends.process.guarded import SharedGuard
 from ipyjobs.backends.thread import ThreadBackend
+from ipyjobs.backends.webapp import WebappBackend
 from ipyjobs.chronicle import Chronicle
 from ipyjobs.clocks import CLOCK, Clock
 from ipyjobs.engines import engines
@@ -356,7 +359,8 @@ class Engine(Waitable):
 
     def _settle(self, home: Home) -> None:
         super()._settle(home)
-        process = ProcessBackend()
+        guard = SharedGuard()
+        process = ProcessBackend(guard=guard)
         if self.setting.max_process_jobs is None:
             self.scheduler.set_limit(process.limit, backend="process")
         self.flow.backends = {
@@ -364,6 +368,8 @@ class Engine(Waitable):
             "thread": ThreadBackend(home.inbox),
             "sentinel": SentinelBackend(self.flow, self._submit_like),
             "process": process,
+            "command": CommandBackend(guard=guard),
+            "webapp": WebappBackend(self.flow.backend),
             **self._own_backends,
         }
         hook_tqdm()

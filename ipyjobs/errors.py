@@ -10,12 +10,16 @@ IpyjobsError
 ├── JobNotFoundError (LookupError)       no job has this id or name
 ├── CycleError (ValueError)              jobs that wait for each other
 ├── InvalidOption (ValueError)           an option with a value that makes no sense
-│   └── RangeCheckError                  a status that does not exist
+│   ├── RangeCheckError                  a status that does not exist
+│   ├── ForeignAddress (NotImplementedError)  an address of another machine
+│   └── InvalidLauncher (TypeError)      a web app that is neither a function nor a command
 ├── NotPicklable (TypeError)             something that cannot travel to another process
 ├── ResultUnreadable                     a result that arrived but cannot be loaded here
 ├── TaskTerminationException             raised by a function that leaves early because it was asked to stop
 └── JobFailed (RuntimeError)             the job failed and no exception of its own exists
     ├── JobTimeout (TimeoutError)        it ran out of time
+    ├── CommandFailed (SubprocessError)  its command did not end with 0
+    ├── WebappFailed                     it does not listen where it should
     ├── WorkerDied                       its process was killed or went away
     │   └── WorkersBroken                no worker can start
     └── JobLost                          its kernel, guard or host is gone
@@ -25,6 +29,7 @@ An exception raised by the user's own function is never wrapped: `job.result()` 
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 
 
@@ -106,6 +111,14 @@ class RangeCheckError(InvalidOption):
     """There is no such status (a name kept from executor-engine)."""
 
 
+class ForeignAddress(InvalidOption, NotImplementedError):
+    """Web apps are served on this machine only."""
+
+
+class InvalidLauncher(InvalidOption, TypeError):
+    """A web app is a function or a command."""
+
+
 class NotPicklable(IpyjobsError, TypeError):
     """A function, argument or result that cannot travel to another process; `culprit` names it."""
 
@@ -132,6 +145,23 @@ class JobTimeout(JobFailed, TimeoutError):
     def __init__(self, name: str, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         super().__init__(f"job {name!r} did not end within {timeout_s:g} s")
+
+
+class CommandFailed(JobFailed, subprocess.SubprocessError):
+    """A command did not end with 0: `code` is its exit status, or minus the signal that killed it.
+
+    None: it could not be started. `stderr` is the end of what it said there.
+    """
+
+    def __init__(self, message: str, *, command: str = "", code: int | None = None, stderr: str = "") -> None:
+        self.command = command
+        self.code = code
+        self.stderr = stderr
+        super().__init__(message)
+
+
+class WebappFailed(JobFailed):
+    """A web app does not listen where it should."""
 
 
 class WorkerDied(JobFailed):

@@ -118,6 +118,10 @@ class Context(Protocol):
         """
         ...
 
+    def serves(self, address: str, *, ready: bool) -> None:
+        """The job is a web app at this address, where it answers if it is `ready`."""
+        ...
+
     def done(self, value: Payload, preview: Preview) -> None:
         """The function returned."""
         ...

@@ -81,6 +81,11 @@ class Flow:
                 self._open(name)
         self.pump_soon()
 
+    def backend(self, name: str) -> Backend:
+        if name not in self.opened:
+            self._open(name)
+        return self.backends[name]
+
     def _open(self, name: str) -> None:
         self.opened.add(name)
         backend = self.backends[name]
@@ -153,7 +158,7 @@ class Flow:
         job._payload = job._preview = job._failure = job._stream = None
         if job.condition is not None:
             job.condition = job.condition.anew()
-        job._set({"started_at": None, "ended_at": None, "message": "", "error": "", **_AGAIN})
+        job._set({"started_at": None, "ended_at": None, "message": "", "error": "", "address": "", **_AGAIN})
         self._move(job, Verb.RERUN, attempt=0, submitted_at=time.time(), memory_bytes=None)
 
     def _refuse_cycles(self, new: Sequence[Job]) -> None:

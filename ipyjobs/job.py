@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ipyjobs.columns import record_of
 from ipyjobs.conditions import Condition
 from ipyjobs.errors import InvalidOption, InvalidStateError, JobCancelled
 from ipyjobs.events import Event, local_time
@@ -23,7 +23,7 @@ from ipyjobs.names import checked_name, checked_tags, name_of
 from ipyjobs.options import arguments_tuple, check_options, checked_redirect, retry, seconds, whole, yes_or_no
 from ipyjobs.output import JobLog, OutputFiles
 from ipyjobs.pickling import Packed, Payload
-from ipyjobs.preview import Preview, in_short
+from ipyjobs.preview import Preview
 from ipyjobs.retry import Retry
 from ipyjobs.status import Reason, Status, Verb, WaitingFor, checked_status, step
 from ipyjobs.traits import Field, Input, Outcome, Reactive
@@ -427,9 +427,14 @@ class Job(Reactive):
 
     def record(self) -> JobRecord:
         """The job as a page sees it."""
-        values = self._trait_values
-        kind, columns = _record_columns()
-        return kind(*(values[name] if read is None else read(self) for name, read in columns))
+        return record_of(self)
+
+    @property
+    def _called_on(self) -> str:
+        return self.runs_on or self._trait_values["backend"]
+
+    def _settle_in(self, engine: Engine) -> None:
+        """Look once more at what it was given, on the thread that submits; raises `InvalidOption` if it cannot run."""
 
     def _its_engine(self, verb: str) -> Engine:
         if self.engine is None:
@@ -476,24 +481,6 @@ def why(job: Job) -> str:
     return (last.text if last is not None else "") or str(job.reason or Reason.USER)
 
 
-def _waiting(job: Job) -> str:
-    return "" if job.engine is None or job.status is not Status.PENDING else job.engine.waiting_text(job)
-
-
-@cache
-def _record_columns() -> tuple[type[JobRecord], list[tuple[str, Callable[[Job], Any] | None]]]:
-    """What a record is made of: its class, and for each field the function to compute it with, if it is no trait."""
-    from ipyjobs.schema import JobRecord  # a third of the time the package takes to load, and only pages need it
-
-    return JobRecord, [(name, _COMPUTED.get(name)) for name in JobRecord.__dataclass_fields__]
-
-
-_COMPUTED: dict[str, Callable[[Job], Any]] = {
-    "waiting": _waiting,
-    "arguments": lambda job: in_short(job._described),
-    "result": lambda job: job._preview.short if job._preview is not None else "",
-    "log_bytes": lambda job: job._log.size if job._log is not None else 0,
-}
 _DEFAULTS: dict[str, Any] = {
     name: trait.default_value for name, trait in Job.class_traits().items() if isinstance(trait, Field)
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -320,6 +321,32 @@ class Submitter:
         self._engine.submit(job)
         return job
 
+    def sh(self, cmd: str | os.PathLike[str] | Sequence[Any], **options: Any) -> Job:
+        """Run a shell command, or a program with arguments if it is a list: ``jobs.sh("make data | tee log")``.
+
+        Parameters
+        ----------
+        **options
+            Keywords of `SubprocessJob`: cwd, env, stdin, timeout, name, …
+        """
+        from ipyjobs.kinds.command import SubprocessJob  # which is made of jobs
+
+        return self._engine.submit(SubprocessJob(cmd, **self._merged(options, ThreadJob)))
+
+    def webapp(self, web_launcher: Callable[[str, int], Any] | str | Sequence[Any], *args: Any, **options: Any) -> Job:
+        """Serve a web app: ``jobs.webapp("python -m http.server -b {ip} {port}")``, or a function of (ip, port).
+
+        Parameters
+        ----------
+        *args, **options
+            Those of `WebappJob`: ip, port, check_times, name, … A command counts as a thread job by default, a
+            function runs as a process job.
+        """
+        from ipyjobs.kinds.webapp import WebappJob  # which is made of jobs
+
+        base = ProcessJob if callable(web_launcher) else ThreadJob
+        return self._engine.submit(WebappJob(web_launcher, *args, **self._merged(options, base)))
+
     def map(self, func: Callable[..., Any], *iterables: Iterable[Any], **grid: Any) -> Jobs:
         """Run a function many times.
 
@@ -342,6 +369,15 @@ class Submitter:
     def _job(self, backend: str | None, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
         self._check_keywords(func, kwargs)
         return self._made(backend, func, args, {name: _unwrapped(value) for name, value in kwargs.items()})
+
+    def _merged(self, options: dict[str, Any], base: type[Job]) -> dict[str, Any]:
+        """Options of this call and those given before, in the words of a job's class that has a `base_class`."""
+        merged = {**(self._options or {}), **options}
+        merged.setdefault("base_class", kind_of(merged.pop("backend", base.backend_name)))
+        after = merged.pop("after", None)
+        if after is not None:
+            merged["condition"] = _after(after, merged.get("condition"))
+        return merged
 
     def _made(self, backend: str | None, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Job:
         kind, options = self._kind_and_options(backend)

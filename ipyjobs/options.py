@@ -64,13 +64,6 @@ def check_options(
     return options, attrs or None
 
 
-def yes_or_no(option: str, value: object) -> bool:
-    """`value` if it is True or False."""
-    if not isinstance(value, bool):
-        raise InvalidOption(option, value, "True or False")
-    return value
-
-
 def checked_redirect(value: object) -> bool | Path:
     """`value` if it says where output goes: True, or the path of a file that could be written."""
     if isinstance(value, bool):
@@ -81,6 +74,13 @@ def checked_redirect(value: object) -> bool | Path:
     if path.is_dir():
         raise InvalidOption("redirect_out_err", value, "a file, and this is a folder")
     return path
+
+
+def yes_or_no(option: str, value: object) -> bool:
+    """`value` if it is True or False."""
+    if not isinstance(value, bool):
+        raise InvalidOption(option, value, "True or False")
+    return value
 
 
 def _nearest(word: str, known: Sequence[str]) -> str | None:

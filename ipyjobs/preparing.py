@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 def prepare(job: Job, engine: Engine, shared: dict[Any, Any]) -> None:
     """Find the upstreams of a new job, and make ready what travels. On the thread that submits."""
+    job._settle_in(engine)
     if job.args or job.kwargs:
         _find_upstreams(job, engine)
         # Here and not where a page asks: it runs the arguments' own `__repr__`.
         job._described = described(job.args, job.kwargs)
-    name: str = job._trait_values["backend"]
+    name: str = job._called_on
     _give_places(job, engine, name)
     _look_for_engine(job, engine, name)
     backend = engine.backends.get(name)
@@ -41,7 +42,7 @@ def prepare_like(job: Job, template: Job, engine: Engine) -> None:
     """Make a job ready that is a copy of one that was: what travels is pickled already. On the engine's loop."""
     job.args, job.kwargs, job.condition = template.args, template.kwargs, template.condition
     job._upstream, job._described, job._wants_engine = template._upstream, template._described, template._wants_engine
-    name: str = job._trait_values["backend"]
+    name: str = job._called_on
     _give_places(job, engine, name)
     job._packed = template._packed
     backend = engine.backends.get(name)

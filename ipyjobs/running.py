@@ -121,6 +121,11 @@ class Running:
             self.flow.engine.stream_of(self.job, anyway=True)._attach(source)
             self.flow.touch(self.job)
 
+    def serves(self, address: str, *, ready: bool) -> None:
+        if not self.over and not self.parted:
+            self.job._set({"address": address, "ready": ready})
+            self.flow.touch(self.job)
+
     def done(self, value: Payload, preview: Preview) -> None:
         stream = self.job._stream
         if stream is not None and not self.parted:

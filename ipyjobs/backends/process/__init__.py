@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from ipyjobs.backends import Backend
 from ipyjobs.backends.process import linux, wire
-from ipyjobs.backends.process.host import Host
+from ipyjobs.backends.process.host import Guards, Host
 from ipyjobs.backends.process.line import Line
 from ipyjobs.errors import WorkersBroken
 from ipyjobs.execution import Call, Context
@@ -81,18 +81,21 @@ class ProcessBackend(Backend):
         Jobs at once; by default the processors that this process may use.
     preload
         Modules that every worker has imported from the start. They are imported once, before the workers are made.
-    guarded
-        Whether a guard keeps the workers; by default where the system allows it. Without, a worker takes 100 ms to
-        start, and what outlives a killed kernel depends on luck.
+    guarded, guard
+        Whether a guard keeps the workers, by default where the system allows it, and whose (`Guards`). Without, a
+        worker takes 100 ms to start, and what outlives a killed kernel depends on luck.
     """
 
     name: ClassVar[str] = "process"
     costly: ClassVar[bool] = True
 
-    def __init__(self, limit: int | None = None, *, preload: tuple[str, ...] = (), guarded: bool | None = None) -> None:
+    def __init__(
+        self, limit: int | None = None, *, preload: tuple[str, ...] = (), guarded: bool | None = None, guard: Any = None
+    ) -> None:
         super().__init__(linux.usable_cpus() if limit is None else limit)
         self._preload = preload
         self._guarded = linux.available() if guarded is None else guarded
+        self._guards: Guards | None = guard
         self._host: Host | None = None
         self._works: dict[Context, _Work] = {}
         self._waiting: deque[_Work] = deque()
@@ -124,9 +127,9 @@ class ProcessBackend(Backend):
         self._look_around()
         self._oom_kills = linux.oom_kills()
         if self._guarded:
-            from ipyjobs.backends.process.guarded import GuardHost  # only where there is one
+            from ipyjobs.backends.process.guarded import SharedGuard  # only where there is one
 
-            self._host = GuardHost(loop, self, self._preload)
+            self._host = (self._guards or SharedGuard()).host(loop, self, self._preload)
         else:
             from ipyjobs.backends.process.spawn import SpawnHost
 

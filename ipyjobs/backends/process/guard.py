@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from ipyjobs.backends.process import linux, wire
+from ipyjobs.backends.process import keeper, linux, wire
 
 IMPORT_S = 60.0
 """A zygote that is not ready by then hangs in an import."""
@@ -70,8 +70,10 @@ class Guard:
         """Those to be killed as soon as they are born."""
         self._workers: dict[int, int] = {}
         """Living workers: number by process."""
-        self._dying: dict[int, tuple[int, float]] = {}
-        """Dead workers whose trees may not yet be empty: status and time by number."""
+        self._keepers: dict[int, int] = {}
+        """Those who keep commands: number by process."""
+        self._dying: list[tuple[float, tuple[Any, ...]]] = []
+        """Dead workers and keepers whose trees may not yet be empty: since when, and what to say of them then."""
 
     def watch(self, kernel: int) -> None:
         """Serve until the engine's process is gone or has closed its end."""
@@ -81,7 +83,6 @@ class Guard:
         signal.signal(signal.SIGCHLD, _wake)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         self._engine.setblocking(False)
-        self._start_zygote()
         self._say("hello", os.getpid())
         while True:
             poll = select.poll()
@@ -141,10 +142,13 @@ class Guard:
                 self._kill(rest[0])
             elif verb == "measure":
                 self._measure(rest[0])
+            elif verb == "keep":
+                self._keep(rest[0], *rest[1])
             elif verb == "renew":
                 os.close(self._setup_file)
                 self._setup_file = rest[0][0]
-                self._renew_zygote()
+                if self._zygote_pid:
+                    self._renew_zygote()
 
     def _say(self, *message: Any) -> None:
         try:
@@ -154,6 +158,15 @@ class Guard:
             raise _Engine from None
         finally:
             self._engine.setblocking(False)
+
+    def _keep(self, number: int, engine: int) -> None:
+        """Make a keeper, which serves on the socket `engine`."""
+        guard = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            keeper.serve(engine, guard)
+        os.close(engine)
+        self._keepers[pid] = number
 
     def _kill(self, worker: int) -> None:
         pid = next((pid for pid, number in self._workers.items() if number == worker), None)
@@ -192,23 +205,27 @@ class Guard:
             if pid == self._zygote_pid:
                 self._zygote_gone()
             elif (number := self._workers.pop(pid, None)) is not None:
-                self._dying[number] = (status, time.monotonic())
+                self._dying.append((time.monotonic(), ("dead", number, status)))
+            elif (number := self._keepers.pop(pid, None)) is not None:
+                self._dying.append((time.monotonic(), ("unkept", number)))
         if changed:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Kill what dead workers have left behind; when nothing is left, say that they are dead."""
+        """Kill what the dead have left behind; when nothing is left, say that they are dead."""
         mine = linux.children(os.getpid())
         # Who was born in between has been announced before it became a child of ours.
         self._hear_zygote()
-        strays = [pid for pid in mine if pid != self._zygote_pid and pid not in self._workers]
+        ours = {self._zygote_pid, *self._workers, *self._keepers}
+        strays = [pid for pid in mine if pid not in ours]
         for pid in linux.freeze(strays) if strays else ():
             linux.send(pid, signal.SIGKILL)
         late = time.monotonic() - LATE_S
-        for number, (status, at) in list(self._dying.items()):
+        for each in list(self._dying):
+            at, message = each
             if not strays or at < late:
-                del self._dying[number]
-                self._say("dead", number, status)
+                self._dying.remove(each)
+                self._say(*message)
 
     # -- the zygote
 
@@ -310,7 +327,7 @@ class Guard:
         for worker, (_, descriptors) in self._asked.items():
             for each in descriptors:
                 os.close(each)
-            self._dying[worker] = (-1, time.monotonic())
+            self._dying.append((time.monotonic(), ("dead", worker, -1)))
         self._asked.clear()
         self._condemned.clear()
 

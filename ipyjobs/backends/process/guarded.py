@@ -16,20 +16,41 @@ from contextlib import suppress
 from typing import Any
 
 from ipyjobs.backends.process import linux, wire
-from ipyjobs.backends.process.host import Listener
+from ipyjobs.backends.process.host import KeeperListener, Listener
 
 TAIL_BYTES = 4000
 CLOSE_S = 1.8
 _SWEEP_S = 0.01
 
 
-class GuardHost:
-    """Workers made by a guard of their own; see `guard`."""
+class SharedGuard:
+    """The guard that the backends of an engine share: made for the first that asks."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, preload: tuple[str, ...]) -> None:
+    def __init__(self) -> None:
+        self._host: GuardHost | None = None
+
+    def host(
+        self, loop: asyncio.AbstractEventLoop, workers: Listener | None = None, preload: tuple[str, ...] = ()
+    ) -> GuardHost:
+        """The guard, which is not started before `GuardHost.open`; everyone who asked must close it in the end."""
+        if self._host is None or self._host.closed.is_set():
+            self._host = GuardHost(loop)
+        self._host.users += 1
+        if workers is not None:
+            self._host.workers, self._host.preload = workers, preload
+        return self._host
+
+
+class GuardHost:
+    """Workers and keepers made by a guard of their own; see `guard`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._listener = listener
-        self._preload = preload
+        self.users = 0
+        self.workers: Listener | None = None
+        self.keepers: KeeperListener | None = None
+        self.preload: tuple[str, ...] = ()
+        self._preloaded: tuple[str, ...] = ()
         self._mark_file = linux.memory_file("ipyjobs-marks", bytes(wire.SLOTS * wire.MARK.size))
         self.marks = mmap.mmap(self._mark_file, 0)
         self._tail = bytearray()
@@ -40,8 +61,14 @@ class GuardHost:
         self._token = ""
         self._gone: asyncio.Event | None = None
         self._closing = False
+        self.closed = asyncio.Event()
+        """Nothing is left, or two seconds have passed."""
 
     def open(self) -> None:
+        if self._process >= 0 or self._closing:
+            if self._process >= 0 and self.preload != self._preloaded:
+                self.renew()
+            return  # another backend has opened it already
         self._token = uuid.uuid4().hex
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -72,13 +99,19 @@ class GuardHost:
         self._loop.add_reader(self._process, self._guard_gone)
 
     def _setup(self) -> int:
-        return linux.memory_file("ipyjobs-setup", marshal.dumps(wire.setup_of_this_process(self._preload)))
+        self._preloaded = self.preload
+        return linux.memory_file("ipyjobs-setup", marshal.dumps(wire.setup_of_this_process(self.preload)))
 
     # -- asking
 
     def spawn(self, number: int, slot: int, descriptors: tuple[int, int, int]) -> None:
         if self._unsent or not self._send(("spawn", number, slot), descriptors):
             self._later(("spawn", number, slot), descriptors)
+
+    def keep(self, number: int, descriptor: int) -> None:
+        """Start a keeper that serves on `descriptor`; the caller closes its copy afterwards."""
+        if self._unsent or not self._send(("keep", number), (descriptor,)):
+            self._later(("keep", number), (descriptor,))
 
     def kill(self, number: int) -> None:
         if self._unsent or not self._send(("kill", number)):
@@ -135,13 +168,17 @@ class GuardHost:
                 self._loop.remove_reader(self._socket.fileno())
                 return
             verb, *rest, _ = message
+            if verb == "unkept" and self.keepers is not None:
+                self.keepers.keeper_gone(rest[0])
+            if self.workers is None:
+                continue
             if verb == "dead":
-                self._listener.worker_dead(rest[0], rest[1])
+                self.workers.worker_dead(rest[0], rest[1])
             elif verb == "memory":
                 for number, size_bytes in rest[0]:
-                    self._listener.memory_measured(number, size_bytes)
+                    self.workers.memory_measured(number, size_bytes)
             elif verb == "note":
-                self._listener.host_note(rest[0])
+                self.workers.host_note(rest[0])
 
     def _hear_stderr(self) -> None:
         try:
@@ -180,7 +217,9 @@ class GuardHost:
         if not self._closing:
             self._hear()
             self._drop()
-            self._listener.host_lost()
+            for each in (self.keepers, self.workers):
+                if each is not None:
+                    each.host_lost()
 
     def _drop(self) -> None:
         if self._socket is not None:
@@ -208,6 +247,11 @@ class GuardHost:
         self._said = self._process = self._mark_file = -1
 
     async def close(self) -> None:
+        self.users -= 1
+        if self.users:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.closed.wait(), CLOSE_S)
+            return
         self._closing = True
         if self._socket is not None and self._gone is not None:
             # The guard takes that for the end, and takes all of its own with it.
@@ -225,3 +269,4 @@ class GuardHost:
             os.close(self._mark_file)
             self._mark_file = -1
         self.marks.close()
+        self.closed.set()

@@ -1,7 +1,8 @@
-"""What makes workers and ends them, and what it tells the backend; all on the engine's loop."""
+"""What makes workers and keepers and ends them, and what it tells the backends; all on the engine's loop."""
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 from typing import Protocol
 
@@ -62,4 +63,24 @@ class Listener(Protocol):
 
     def host_note(self, text: str) -> None:
         """Something the user should know."""
+        ...
+
+
+class Guards(Protocol):
+    """Gives a host, which may be others' too."""
+
+    def host(self, loop: asyncio.AbstractEventLoop, workers: Listener, preload: tuple[str, ...]) -> Host:
+        """A host that is to be opened, and closed in the end."""
+        ...
+
+
+class KeeperListener(Protocol):
+    """Hears what becomes of those who keep commands."""
+
+    def keeper_gone(self, number: int) -> None:
+        """A keeper has died, and its whole tree is gone."""
+        ...
+
+    def host_lost(self) -> None:
+        """All keepers and commands are gone, and the host with them."""
         ...

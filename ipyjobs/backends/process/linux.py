@@ -160,6 +160,12 @@ _HAS_CHILDREN = os.path.exists("/proc/thread-self/children")
 """A kernel may be built without; then all of /proc is read."""
 
 
+def parent(pid: int) -> int:
+    """The parent of a process; 0 if it is gone."""
+    stat = _read(f"/proc/{pid}/stat")
+    return int(stat[stat.rindex(b")") + 4 :].split(None, 1)[0]) if stat else 0
+
+
 def freeze(roots: Iterable[int]) -> set[int]:
     """Stop whole trees, so that they can neither run away nor grow; the set of all that belong to them."""
     found: set[int] = set()
