@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psutil
@@ -613,6 +615,25 @@ async def test_a_killed_keeper_fails_its_command_only(guarded: Engine) -> None:
     assert await gone(*pids)
     assert other.status is Status.RUNNING
     await other.cancel()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_every_command_ends_whatever_is_killed_meanwhile(guarded: Engine, seed: int) -> None:
+    random = Random(seed)
+    kernel = psutil.Process()
+
+    for _ in range(6):
+        cmds = [random.choice(["true", "exit 3", "sleep 600", "sleep 0.02 | cat"]) for _ in range(8)]
+        jobs = guarded.submit(*[SubprocessJob(each, grace=0) for each in cmds])
+        await asyncio.sleep(random.random() / 50)
+        if victims := kernel.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                random.choice(victims).kill()
+        await guarded.cancel(*[job for job in jobs.values() if job.command.text == "sleep 600"])
+        await jobs.join(FUSE_S)
+
+        assert all(job.ended for job in jobs.values())
+    assert await guarded.submit(SubprocessJob("true")) == 0
 
 
 async def test_guard_and_engine_share_one_process_with_workers(guarded: Engine) -> None:

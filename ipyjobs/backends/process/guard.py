@@ -264,6 +264,8 @@ class Guard:
             verb, *rest = message
             if verb == "born":
                 self._born(rest[0], rest[1])
+            elif verb == "unborn":
+                self._unborn(rest[0])
             elif verb == "importing":
                 self._importing, self._since = rest[0], time.monotonic()
             elif verb == "ready":
@@ -280,6 +282,13 @@ class Guard:
         if worker in self._condemned:
             self._condemned.discard(worker)
             self._kill(worker)
+
+    def _unborn(self, worker: int) -> None:
+        if worker in self._asked:
+            for each in self._asked.pop(worker)[1]:
+                os.close(each)
+            self._condemned.discard(worker)
+            self._dying.append((time.monotonic(), ("dead", worker, -1)))
 
     def _ask(self, worker: int) -> None:
         if self._zygote is None:

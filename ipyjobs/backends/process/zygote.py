@@ -89,7 +89,9 @@ def _fork(
     """Fork twice, so that the guard becomes the worker's parent."""
     between = os.fork()
     if between:
-        os.waitpid(between, 0)
+        if os.waitpid(between, 0)[1] != 0:
+            # Killed, perhaps after its fork: if nobody has been told of a worker, it is a stranger there, and killed.
+            wire.send_packet(channel, ("unborn", number))
         return
     pid = os.fork()
     if pid:
