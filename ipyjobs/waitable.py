@@ -41,7 +41,9 @@ class Waitable(Residence):
                 if active := self.flow.active:
                     await self.until_ended(active)
                 else:
-                    # Callbacks of jobs that have ended may still be under way, and may submit more.
+                    # What is to be told of jobs that have ended may still be on its way, and may submit more.
+                    if self.alive:
+                        await until_told(self.inbox)
                     await until_told(self.outbox)
                     if not self.flow.active:
                         return

@@ -86,8 +86,8 @@ async def test_what_was_before_a_plugin_came_is_not_told(engine: Engine) -> None
     heard = Heard()
 
     engine.plugins.register(heard)
-    await engine.submit(ThreadJob(add, (1, 2), name="late"))
     engine.remove(job)
+    await engine.submit(ThreadJob(add, (1, 2), name="late"))
     await engine.submit(ThreadJob(add, (1, 2), name="last"))
     await engine.join()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import logging
@@ -14,7 +15,19 @@ from typing import Any
 
 import pytest
 
-from ipyjobs import Engine, EngineSetting, InvalidOption, Job, LocalJob, ProcessJob, ThreadJob, logger
+from ipyjobs import (
+    Engine,
+    EngineSetting,
+    InvalidOption,
+    Job,
+    LocalJob,
+    ProcessJob,
+    ThreadJob,
+    current_job,
+    logger,
+)  # fmt: skip
+
+from .conftest import FUSE_S
 
 
 def add(a: int, b: int) -> int:
@@ -215,21 +228,15 @@ async def test_a_logger_that_a_function_takes_along_writes_to_the_jobs_log_in_a_
     assert job.log.text() == "to the captured stderr\n"
 
 
-async def test_what_the_engine_says_while_a_job_asks_for_something_is_not_that_jobs(
-    engine: Engine,
-) -> None:
-    stderr = io.StringIO()
-    number = logger.add(stderr, level="INFO", format="{message}")
+async def test_what_is_posted_from_a_job_does_not_speak_as_that_job(engine: Engine) -> None:
+    seen: list[Any] = []
+    came = threading.Event()
 
     def asks() -> None:
-        engine.submit(ThreadJob(add, (1, 2), name="other"))
+        engine.inbox.post(lambda: seen.append(current_job()))
+        engine.outbox.post(lambda: (seen.append(current_job()), came.set()))
 
-    try:
-        with contextlib.redirect_stderr(stderr):
-            job = engine.submit(ThreadJob(asks, name="asks"))
-            await engine.join()
-    finally:
-        logger.remove(number)
+    await engine.submit(ThreadJob(asks))
+    await asyncio.to_thread(came.wait, FUSE_S)
 
-    assert job.log.text() == ""
-    assert "job 'other' is done" in stderr.getvalue()
+    assert seen == [None, None]
