@@ -83,9 +83,13 @@ class OwnCluster:
         WorkersBroken
             It ended instead, or is not there after a minute.
         """
-        theirs, say = await self._loop.run_in_executor(None, self._launch)
-        theirs.close()
-        os.close(say)
+        launching = self._loop.run_in_executor(None, self._launch)
+        try:
+            await asyncio.shield(launching)
+        except asyncio.CancelledError:
+            await launching  # a thread can't be stopped halfway
+            await self.close()
+            raise
         assert self._channel is not None
         self._loop.add_reader(self._channel.fileno(), self._hear)
         self._loop.add_reader(self._said, self._hear_output)
@@ -144,7 +148,7 @@ class OwnCluster:
             if not each.done():
                 each.set_result(True)
 
-    def _launch(self) -> tuple[socket.socket, int]:
+    def _launch(self) -> None:
         """On another thread: making a process takes time."""
         self._channel, theirs = socket.socketpair()
         self._channel.setblocking(False)
@@ -163,7 +167,8 @@ class OwnCluster:
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
         )
-        return theirs, say
+        theirs.close()
+        os.close(say)
 
     # -- hearing
 
