@@ -23,6 +23,8 @@ from typing import Any, Self
 import cloudpickle
 
 from benchmarks.probes import DeathWatch, Memory, Ticker, pids_in, rest
+from ipyjobs.backends.dask.cluster import OwnCluster
+from ipyjobs.backends.process import linux
 
 _HEAD = struct.Struct("<I")
 
@@ -161,6 +163,22 @@ async def noop_process(jobs: int) -> dict[str, float]:
         noop = cloudpickle.dumps(_function("noop"))
         await workers.run([(noop, ())] * jobs)
         return _per_job(started, jobs)
+
+
+async def noop_dask(jobs: int) -> dict[str, float]:
+    """`Client.submit` on the same cluster: scheduler and workers in processes of their own."""
+    from distributed import Client
+
+    cluster = OwnCluster(asyncio.get_running_loop(), linux.usable_cpus(), lambda: None)
+    await cluster.start()
+    async with Client(cluster.address, asynchronous=True) as client:
+        await client.gather([client.submit(time.sleep, 0.01, pure=False) for _ in range(20)])
+        noop = _function("noop")
+        started = time.perf_counter()
+        await client.gather([client.submit(noop, pure=False) for _ in range(jobs)])
+        figures = _per_job(started, jobs)
+    await cluster.close()
+    return figures
 
 
 async def trip_thread(jobs: int) -> dict[str, float]:

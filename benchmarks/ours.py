@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.probes import DeathWatch, Memory, Ticker, pids_in, rest
-from ipyjobs import AfterAnother, Condition, Engine, EngineSetting, Job, LocalJob, ProcessJob, SubprocessJob, ThreadJob
+from ipyjobs import (
+    AfterAnother,
+    Condition,
+    DaskJob,
+    Engine,
+    EngineSetting,
+    Job,
+    LocalJob,
+    ProcessJob,
+    SubprocessJob,
+    ThreadJob,
+)  # fmt: skip
 
 
 def _engine(*, threaded: bool | None = None) -> Engine:
@@ -59,6 +70,20 @@ async def noop_thread(jobs: int) -> dict[str, float]:
 
 async def noop_process(jobs: int) -> dict[str, float]:
     return await _noop(ProcessJob, jobs)
+
+
+async def noop_dask(jobs: int) -> dict[str, float]:
+    noop = _function("noop")
+    # No limit of 20: the floor sends all its tasks at once, too.
+    setting = EngineSetting(max_jobs=None, print_traceback=False, echo=False)
+    async with Engine(setting) as engine:
+        await engine.submit(*[DaskJob(time.sleep, (0.01,)) for _ in range(20)])
+        started = time.perf_counter()
+        group = engine.submit(*[DaskJob(noop) for _ in range(jobs)])
+        await group
+        figures = _per_job(started, jobs)
+        assert len(group.done) == jobs
+        return figures
 
 
 async def _trip(kind: type[Job], jobs: int) -> dict[str, float]:

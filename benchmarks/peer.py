@@ -60,6 +60,16 @@ async def noop_process(jobs: int, bound_s: float) -> dict[str, float]:
     return await _noop(ProcessJob, jobs, bound_s)
 
 
+async def noop_dask(jobs: int, bound_s: float) -> dict[str, float]:
+    from executor.engine.job.dask import DaskJob
+
+    noop, engine = _function("noop"), Engine(EngineSetting(max_jobs=None, print_traceback=False))
+    await engine.dask_client
+    started = time.perf_counter()
+    await _run(engine, [DaskJob(noop) for _ in range(jobs)], bound_s)
+    return _per_job(started, jobs)
+
+
 async def _trip(kind: type[Job], jobs: int, bound_s: float) -> dict[str, float]:
     noop, engine = _function("noop"), _engine()
     await _run(engine, [kind(noop)], bound_s)

@@ -94,6 +94,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     Benchmark("noop_thread", _time("{jobs:,} thread jobs, each", 0.7), {"jobs": 1_000}),
     Benchmark("noop_process", _time("{jobs:,} process jobs, 2 at a time, each", 1.5), {"jobs": 2_000}),
+    Benchmark("noop_dask", _time("{jobs:,} Dask jobs, a worker for each CPU, each", 1.05), {"jobs": 1_000}),
     Benchmark("trip_thread", _time("one thread job after another, each"), {"jobs": 500}),
     Benchmark("trip_process", _time("one process job after another, each"), {"jobs": 500}),
     Benchmark("first_process", _first(""), {"function": "noop"}),

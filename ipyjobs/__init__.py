@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ipyjobs.context import TerminationFlag as TerminationFlag
     from ipyjobs.context import current_job as current_job
     from ipyjobs.context import report as report
+    from ipyjobs.daskjob import DaskJob as DaskJob
     from ipyjobs.engine import Engine as Engine
     from ipyjobs.engines import get_default_engine as get_default_engine
     from ipyjobs.engines import set_default_engine as set_default_engine
@@ -115,6 +116,7 @@ _HOMES = {
     "Cron": "conditions",
     "CronJob": "kinds.periodic",
     "CycleError": "errors",
+    "DaskJob": "daskjob",
     "DeadlockError": "errors",
     "Engine": "engine",
     "EngineForked": "errors",
@@ -187,16 +189,16 @@ _HOMES = {
 __all__ = [
     "AfterAnother", "AfterClock", "AfterOthers", "AfterTimepoint", "AfterWeekday", "AllSatisfied", "AnySatisfied",
     "AsyncTask", "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "CommandFailed",
-    "Condition", "Cron", "CronJob", "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning",
-    "EngineSetting", "EveryPeriod", "ExecutorError", "ForeignAddress", "IllegalMove", "InvalidLauncher",
-    "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
-    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable", "ProcessJob", "RangeCheckError",
-    "Reason", "ResultUnreadable", "Retry", "RunRecord", "SentinelJob", "Status", "Stream", "SubprocessJob", "Task",
-    "TaskTerminationException", "TerminationFlag", "ThreadJob", "TimeCondition", "WebappFailed", "WebappJob",
-    "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday", "before_clock",
-    "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday", "const", "cron",
-    "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger", "report",
-    "set_default_engine", "task", "weekly",
+    "Condition", "Cron", "CronJob", "CycleError", "DaskJob", "DeadlockError", "Engine", "EngineForked",
+    "EngineNotRunning", "EngineSetting", "EveryPeriod", "ExecutorError", "ForeignAddress", "IllegalMove",
+    "InvalidLauncher", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed",
+    "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable",
+    "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "RunRecord", "SentinelJob", "Status",
+    "Stream", "SubprocessJob", "Task", "TaskTerminationException", "TerminationFlag", "ThreadJob", "TimeCondition",
+    "WebappFailed", "WebappJob", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
+    "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint",
+    "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly",
+    "launcher", "logger", "report", "set_default_engine", "task", "weekly",
 ]  # fmt: skip
 
 

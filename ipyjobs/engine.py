@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from ipyjobs import storage
 from ipyjobs.backends import Backend
 from ipyjobs.backends.command import CommandBackend
+from ipyjobs.backends.dask import DaskBackend
 from ipyjobs.backends.local import LocalBackend
 from ipyjobs.backends.process import ProcessBackend
 from ipyjobs.backends.process.guarded import SharedGuard
@@ -33,6 +34,7 @@ from ipyjobs.home import Home
 from ipyjobs.job import Job
 from ipyjobs.jobs import AllJobs, Jobs
 from ipyjobs.kinds.periodic import SentinelBackend, SentinelJob
+from ipyjobs.lending import DaskSide
 from ipyjobs.log import logger
 from ipyjobs.output import JobLog
 from ipyjobs.preparing import prepare, prepare_like
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from ipyjobs.hooks import Plugins
 
 
-class Engine(Waitable):
+class Engine(DaskSide, Waitable):
     """Runs jobs.
 
     In a script ``with Engine() as engine`` gives it a thread of its own. In a coroutine it lives on the running loop
@@ -97,8 +99,8 @@ class Engine(Waitable):
         """What it takes the time from for conditions of time; may be replaced before the engine is started."""
         self._own_backends: dict[str, Backend] = {}
         self._folder: Path | None = None
-        for backend, limit in (("thread", self.setting.max_thread_jobs), ("process", self.setting.max_process_jobs)):
-            self.scheduler.set_limit(limit, backend=backend)
+        for backend in ("thread", "process", "dask"):
+            self.scheduler.set_limit(getattr(self.setting, f"max_{backend}_jobs"), backend=backend)
         engines.add(self)
 
     @property
@@ -256,7 +258,7 @@ class Engine(Waitable):
             `limit` is neither None nor a whole number from 1, or there is no such backend.
         """
         self._check_fork()
-        known = {"local", "thread", "process", "sentinel", *self._own_backends}
+        known = {"local", "thread", "process", "dask", "sentinel", *self._own_backends}
         if backend is not None and backend not in known:
             raise InvalidOption("backend", backend, "one of " + ", ".join(sorted(known)))
 
@@ -370,6 +372,7 @@ class Engine(Waitable):
             "process": process,
             "command": CommandBackend(guard=guard),
             "webapp": WebappBackend(self.flow.backend),
+            "dask": DaskBackend(given=self.setting.dask),
             **self._own_backends,
         }
         hook_tqdm()

@@ -246,7 +246,9 @@ class Feed:
         slots += [SlotRecord(name, count.limit, count.used) for name, count in scheduler.backends.items()]
         used, total = _memory()
         since, cell = self._engine.busy
-        return EngineRecord(tuple(slots), used, total, since, cell, self.comm_subshell, self._engine.alive)
+        return EngineRecord(
+            tuple(slots), used, total, since, cell, self.comm_subshell, self._engine.alive, self._engine.dask_dashboard
+        )
 
     def _detail(self, job_id: str) -> Detail:
         job = self._engine.flow.jobs.get(job_id)

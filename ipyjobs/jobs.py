@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition, EveryPeriod
+from ipyjobs.daskjob import DaskJob
 from ipyjobs.errors import InvalidOption, JobNotFoundError
 from ipyjobs.job import Job, LocalJob, ProcessJob, ThreadJob
 from ipyjobs.options import JOB_OPTIONS
@@ -281,6 +282,10 @@ class Submitter:
         """Run ``func(*args, **kwargs)`` in a thread of this process."""
         return self._engine.submit(self._job("thread", func, args, kwargs))
 
+    def dask(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Job:
+        """Run ``func(*args, **kwargs)`` on a Dask cluster; see `DaskJob`."""
+        return self._engine.submit(self._job("dask", func, args, kwargs))
+
     def local(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Job:
         """Run ``func(*args, **kwargs)`` on the notebook's own loop; for coroutine functions."""
         return self._engine.submit(self._job("local", func, args, kwargs))
@@ -461,10 +466,10 @@ def spans_grid(value: object) -> bool:
 
 def kind_of(backend: object) -> type[Job]:
     """The class of jobs that run on `backend` by default."""
-    for kind in (LocalJob, ThreadJob, ProcessJob):
+    for kind in (LocalJob, ThreadJob, ProcessJob, DaskJob):
         if kind.backend_name == backend:
             return kind
-    raise InvalidOption("backend", backend, "'process', 'thread' or 'local'")
+    raise InvalidOption("backend", backend, "'process', 'thread', 'local' or 'dask'")
 
 
 def _unwrapped(value: object) -> object:

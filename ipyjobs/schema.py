@@ -97,6 +97,8 @@ class EngineRecord:
     """Whether clicks are handled while a cell runs; if not the page says they wait."""
     running: bool
     """False once the engine was stopped."""
+    dask_dashboard: str
+    """Address of the Dask cluster's own page; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

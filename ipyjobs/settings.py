@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from ipyjobs.cluster import checked_cluster
 from ipyjobs.errors import InvalidOption
 from ipyjobs.scheduling import checked_limit
 
@@ -26,6 +27,11 @@ class EngineSetting:
         The same for thread jobs only.
     max_process_jobs
         The same for process jobs only; None: as many as this process may use CPUs (affinity and cgroup count).
+    max_dask_jobs
+        The same for Dask jobs only.
+    dask
+        Where Dask jobs run: a `distributed.Client`, a cluster that is running, or a scheduler's address. None: on a
+        cluster of the engine's own on this machine, made with the first Dask job. See also `Engine.dask_client`.
     print_traceback
         Log the traceback of a job that failed. `jobs.engine` of a notebook doesn't: the dashboard shows it.
     echo
@@ -49,12 +55,14 @@ class EngineSetting:
     Raises
     ------
     InvalidOption
-        A limit is zero, negative or not a whole number; there is no such execution or level.
+        A limit is zero, negative or not a whole number; `dask` leads to no scheduler; there is no such
+        execution or level.
     """
 
     max_jobs: int | None = 20
     max_thread_jobs: int | None = None
     max_process_jobs: int | None = None
+    max_dask_jobs: int | None = None
     print_traceback: bool = True
     echo: bool = True
     cache_path: str | Path | None = None
@@ -63,10 +71,12 @@ class EngineSetting:
     multilaunch: bool = True
     func_run_id: Callable[[Any, Mapping[str, Any]], object] | None = None
     log_level: str | None = None
+    dask: Any = None
 
     def __post_init__(self) -> None:
-        for option in ("max_jobs", "max_thread_jobs", "max_process_jobs"):
+        for option in ("max_jobs", "max_thread_jobs", "max_process_jobs", "max_dask_jobs"):
             checked_limit(option, getattr(self, option))
+        checked_cluster("dask", self.dask)
         checked_execution(self.execution)
         if not isinstance(self.multilaunch, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidOption("multilaunch", self.multilaunch, "True or False")

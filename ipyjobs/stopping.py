@@ -125,10 +125,12 @@ class Stopping:
         running.parted = True
         if running.attempt.started_at is None:
             return
-        kind = "thread" if running.job.backend == "thread" else "function"
+        kind = {"thread": "thread still running", "dask": "still running on the cluster"}.get(
+            running.backend.name, "function still running"
+        )
         if running.job.exclusive:
             what = "can't be stopped"
-        running.job._set({"note": f"{what}, {kind} still running"})
+        running.job._set({"note": f"{what}, {kind}"})
 
     async def close(self, grace_s: float) -> None:
         """Stop all jobs and end the backends; what doesn't end within `grace_s` seconds is left, and said to be."""

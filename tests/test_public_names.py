@@ -8,16 +8,16 @@ import ipyjobs
 NAMES = [
     "AfterAnother", "AfterClock", "AfterOthers", "AfterTimepoint", "AfterWeekday", "AllSatisfied", "AnySatisfied",
     "AsyncTask", "BeforeClock", "BeforeTimepoint", "BeforeWeekday", "BetweenClock", "BetweenWeekday", "CommandFailed",
-    "Condition", "Cron", "CronJob", "CycleError", "DeadlockError", "Engine", "EngineForked", "EngineNotRunning",
-    "EngineSetting", "EveryPeriod", "ExecutorError", "ForeignAddress", "IllegalMove", "InvalidLauncher",
-    "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed", "JobFuture", "JobLost",
-    "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable", "ProcessJob", "RangeCheckError",
-    "Reason", "ResultUnreadable", "Retry", "RunRecord", "SentinelJob", "Status", "Stream", "SubprocessJob", "Task",
-    "TaskTerminationException", "TerminationFlag", "ThreadJob", "TimeCondition", "WebappFailed", "WebappJob",
-    "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday", "before_clock",
-    "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday", "const", "cron",
-    "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger", "report",
-    "set_default_engine", "task", "weekly",
+    "Condition", "Cron", "CronJob", "CycleError", "DaskJob", "DeadlockError", "Engine", "EngineForked",
+    "EngineNotRunning", "EngineSetting", "EveryPeriod", "ExecutorError", "ForeignAddress", "IllegalMove",
+    "InvalidLauncher", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed",
+    "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable",
+    "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "RunRecord", "SentinelJob", "Status",
+    "Stream", "SubprocessJob", "Task", "TaskTerminationException", "TerminationFlag", "ThreadJob", "TimeCondition",
+    "WebappFailed", "WebappJob", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
+    "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint",
+    "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly",
+    "launcher", "logger", "report", "set_default_engine", "task", "weekly",
 ]  # fmt: skip
 # Slow or optional: nobody who only imports ipyjobs shall wait for them.
 LAZY = ["anywidget", "dask", "distributed", "IPython", "ipywidgets", "matplotlib", "numpy", "pandas", "sqlalchemy"]

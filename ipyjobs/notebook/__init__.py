@@ -36,6 +36,7 @@ class IPyJobs(SingletonConfigurable):
     max_process_jobs = Integer(
         None, allow_none=True, min=1, help="The same for process jobs only; None: one for each usable CPU."
     ).tag(config=True)
+    max_dask_jobs = Integer(None, allow_none=True, min=1, help="The same for Dask jobs only.").tag(config=True)
     echo = Bool(False, help="Also show what jobs print in the notebook.").tag(config=True)
     log_level: Any = Enum(
         LEVELS, "WARNING", allow_none=True, help="Log the life of jobs from this level; None: to sinks that were added."
@@ -56,7 +57,7 @@ class IPyJobs(SingletonConfigurable):
             engine.set_limit(limit, backend=backend)
 
 
-_names = ("max_jobs", "max_thread_jobs", "max_process_jobs", "echo", "log_level")
+_names = ("max_jobs", "max_thread_jobs", "max_process_jobs", "max_dask_jobs", "echo", "log_level")
 
 
 def load(ipython: Any) -> None:
@@ -98,6 +99,7 @@ def _engine(config: IPyJobs, ipython: Any) -> Engine:
         max_jobs=config.max_jobs,
         max_thread_jobs=config.max_thread_jobs,
         max_process_jobs=config.max_process_jobs,
+        max_dask_jobs=config.max_dask_jobs,
         print_traceback=False,
         echo=config.echo,
         log_level=config.log_level,

@@ -79,6 +79,7 @@ export class FakeKernel {
       busy_since: this.#busySince,
       busy_with: "In[6]",
       comm_subshell: true,
+      dask_dashboard: "",
       running: true,
     };
   }

@@ -59,6 +59,7 @@ export interface EngineRecord {
   readonly busy_with: string;
   readonly comm_subshell: boolean;
   readonly running: boolean;
+  readonly dask_dashboard: string;
 }
 
 /** One line of source. */

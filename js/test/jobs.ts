@@ -45,5 +45,6 @@ export const engine: EngineRecord = {
   busy_since: null,
   busy_with: "",
   comm_subshell: true,
+  dask_dashboard: "",
   running: true,
 };

@@ -5,18 +5,33 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from ipyjobs import Engine, EngineSetting, Job, JobTimeout, LocalJob, ProcessJob, Status, ThreadJob, current_job, report
+from ipyjobs import (
+    DaskJob,
+    Engine,
+    EngineSetting,
+    Job,
+    JobTimeout,
+    LocalJob,
+    ProcessJob,
+    Status,
+    ThreadJob,
+    current_job,
+    report,
+)
 from ipyjobs.backends import Backend
 from ipyjobs.backends.process import ProcessBackend
 from ipyjobs.calling import resolved
 from ipyjobs.execution import Call, Context
+from tests.dask_cluster import running_cluster
 
 FUSE_S = 30.0
+ASKED_ONLY = (ThreadJob, DaskJob)
+"""Can't be stopped from outside: a thread, and what runs on a cluster that is somebody else's."""
 
 
 class OwnBackend(Backend):
@@ -52,9 +67,17 @@ class SpawnedJob(Job):
     backend_name = "spawned"
 
 
+@pytest.fixture(scope="module")
+def dask_address() -> Iterator[str]:
+    """A cluster that all tests here share: one of an engine's own takes a second to start."""
+    with running_cluster() as address:
+        yield address
+
+
 @pytest.fixture(params=["threaded", "one loop"])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    engine = Engine(EngineSetting(print_traceback=False, echo=False), threaded=request.param == "threaded")
+async def engine(request: pytest.FixtureRequest, dask_address: str) -> AsyncIterator[Engine]:
+    setting = EngineSetting(print_traceback=False, echo=False, dask=dask_address)
+    engine = Engine(setting, threaded=request.param == "threaded")
     engine.add_backend(OwnBackend())
     engine.add_backend(SpawnedBackend())
     engine.start()
@@ -64,7 +87,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
         await engine.stop()
 
 
-@pytest.fixture(params=[LocalJob, ThreadJob, ProcessJob, SpawnedJob, OwnJob])
+@pytest.fixture(params=[LocalJob, ThreadJob, ProcessJob, SpawnedJob, OwnJob, DaskJob])
 def kind(request: pytest.FixtureRequest) -> type[Job]:
     return request.param
 
@@ -138,8 +161,8 @@ async def test_an_exit_fails_the_job_only(engine: Engine, kind: type[Job]) -> No
 
 
 async def test_a_coroutine_can_be_cancelled_and_run_again(engine: Engine, kind: type[Job]) -> None:
-    if kind is ThreadJob:
-        kind = LocalJob  # a thread can't be stopped; test_engine.py has what happens then
+    if kind in ASKED_ONLY:
+        kind = LocalJob  # test_engine.py and test_dask_backend.py have what happens to these
     job = engine.submit(kind(sleep, (3600,)))
     await job.wait_until_status("running", FUSE_S)
 
@@ -154,7 +177,7 @@ async def test_a_coroutine_can_be_cancelled_and_run_again(engine: Engine, kind: 
 
 
 async def test_what_takes_too_long_fails_and_is_tried_again(engine: Engine, kind: type[Job]) -> None:
-    job = engine.submit(kind(sleep, (0.3 if kind is ThreadJob else 3600,), timeout=0.05, retries=1))
+    job = engine.submit(kind(sleep, (0.3 if kind in ASKED_ONLY else 3600,), timeout=0.05, retries=1))
     with pytest.raises(JobTimeout):
         await job
 
@@ -191,7 +214,7 @@ async def test_output_progress_and_the_job_itself_reach_the_function(engine: Eng
 
 
 async def test_stopping_the_engine_ends_the_work(engine: Engine, kind: type[Job]) -> None:
-    job = engine.submit(kind(sleep, (0.2 if kind is ThreadJob else 3600,)))
+    job = engine.submit(kind(sleep, (0.2 if kind in ASKED_ONLY else 3600,)))
     await job.wait_until_status("running", FUSE_S)
 
     await engine.stop()

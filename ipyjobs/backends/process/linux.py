@@ -220,6 +220,12 @@ def started_at(pid: int) -> int:
     return int(stat[stat.rindex(b")") + 2 :].split()[19]) if stat else 0
 
 
+def lives(pid: int) -> bool:
+    """Whether a process is there, and has not ended; False where there is no way to know."""
+    stat = _read(f"/proc/{pid}/stat")
+    return bool(stat) and stat[stat.rindex(b")") + 2 :][:1] not in b"ZX"
+
+
 def oom_kills() -> int:
     """How many processes this system has killed for want of memory, since it runs."""
     words = _read("/proc/vmstat").split()

@@ -22,6 +22,11 @@ export function Header({ desk }: { desk: Desk }) {
         <span class="ij-grow" />
         <KernelLine store={store} />
         {engine && <Slots engine={engine} store={store} />}
+        {engine && /^https?:\/\//i.test(engine.dask_dashboard) && (
+          <a class="ij-dask" data-testid="dask" href={engine.dask_dashboard} target="_blank" rel="noopener noreferrer" title="Open the Dask cluster's own page">
+            Dask
+          </a>
+        )}
         {engine && engine.memory_total_bytes > 0 && (
           <span class="ij-memory" data-testid="memory" title="Memory in use on this machine">
             {share(engine.memory_used_bytes, engine.memory_total_bytes)}
