@@ -21,6 +21,7 @@ from ipyjobs.failure import Failure
 from ipyjobs.log import logger
 from ipyjobs.pickling import Packed, Payload, pack
 from ipyjobs.preview import Preview
+from ipyjobs.remote import RemoteSource
 from ipyjobs.version import __version__
 
 T = TypeVar("T")
@@ -57,6 +58,8 @@ class _Work:
     seen: Preview | None = None
     """Of a large result, which is still to be fetched."""
     watch: asyncio.Task[None] | None = None
+    source: RemoteSource | None = None
+    """Of a generator."""
     parts: tuple[Any, ...] = ()
     """What was put on workers beforehand."""
 
@@ -142,6 +145,9 @@ class DaskBackend(Backend):
 
     def start(self, call: Call, context: Context) -> None:
         packed = call.packed or pack(call.function, call.args, call.kwargs, {})
+        for payload in call.upstream.values():
+            if payload.size_bytes is None:
+                payload.load()  # raises where there is nothing to give: the values of a generator are gone
         work = self._works[context] = _Work(call, context, packed)
         self._send_soon(work)
 
@@ -357,6 +363,11 @@ class DaskBackend(Backend):
                     work.context.write(data, error=error)
             case "report":
                 work.context.report(*what[0])
+            case "yielding":
+                self._begun(work, *what[0])
+                self._yields(work)
+            case "yielded" if work.source is not None:
+                work.source.yielded(what[0])
             case "end":
                 worker, pid, outcome, *seen, data, large = what[0]
                 self._begun(work, worker, pid)
@@ -369,6 +380,13 @@ class DaskBackend(Backend):
                 )
             case _:
                 logger.debug("a Dask scheduler said something unknown: {}", kind)
+
+    def _yields(self, work: _Work) -> None:
+        assert self._loop is not None
+        at, key = self._at, work.key
+        if at is not None and not work.stopping:
+            work.source = RemoteSource(self._loop, lambda move, data: self._spawn(at.step(key, move, data)))
+            work.context.yields(work.source)
 
     def _begun(self, work: _Work, worker: str, pid: int) -> None:
         work.worker, work.pid = worker, pid

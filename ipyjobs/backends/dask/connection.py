@@ -60,6 +60,13 @@ class Connection:
         ask = getattr(self.client.scheduler, f"{self._name}-withdraw")
         return await ask(key=key)
 
+    async def step(self, key: str, move: str, data: bytes) -> None:
+        """Have the generator of a job go on."""
+        try:
+            await getattr(self.client.scheduler, f"{self._name}-step")(key=key, move=move, data=data)
+        except OSError:  # the scheduler is gone, as is soon to be heard
+            return
+
     async def close(self) -> None:
         """Say goodbye, and end the cluster that is the engine's own."""
         try:

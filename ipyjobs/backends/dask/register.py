@@ -18,6 +18,7 @@ BEGIN = f"{NAME}-begin"
 WITHDRAW = f"{NAME}-withdraw"
 SAY = f"{NAME}-say"
 STOP = f"{NAME}-stop"
+STEP = f"{NAME}-step"
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Register(SchedulerPlugin):
         self._scheduler = scheduler
         scheduler.handlers[BEGIN] = self.begin
         scheduler.handlers[WITHDRAW] = self.withdraw
+        scheduler.handlers[STEP] = self.step
         scheduler.stream_handlers[SAY] = self.say
 
     # -- asked by workers
@@ -58,7 +60,7 @@ class Register(SchedulerPlugin):
     def say(self, key: str, client: str, kind: str, what: Any, **_: Any) -> None:
         """Pass on what a job says; `kind` "end" is the last."""
         entry = self._entries.get(key)
-        if kind == "begun":  # on an engine's own cluster, where a book says who may begin
+        if kind in ("begun", "yielding"):  # on an engine's own cluster, where a book says who may begin
             self._entries[key] = _Entry(what[0], client)
         elif kind == "end" and entry is not None:
             entry.ended = True
@@ -72,6 +74,12 @@ class Register(SchedulerPlugin):
         if not entry.ended:
             self._scheduler.worker_send(entry.worker, {"op": STOP, "key": key})
         return "" if entry.ended else entry.worker
+
+    def step(self, key: str, move: str, data: bytes) -> None:
+        """Pass on to the generator of a job what it is to do."""
+        entry = self._entries.get(key)
+        if entry is not None and not entry.ended:
+            self._scheduler.worker_send(entry.worker, {"op": STEP, "key": key, "move": move, "data": data})
 
     # -- hooks
 

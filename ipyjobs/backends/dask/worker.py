@@ -18,14 +18,17 @@ from typing import Any
 import distributed
 
 from ipyjobs.backends.dask.book import FOLDER, Book, Page
-from ipyjobs.backends.dask.register import BEGIN, SAY, STOP
+from ipyjobs.backends.dask.register import BEGIN, SAY, STEP, STOP
+from ipyjobs.backends.dask.steps import Steps
 from ipyjobs.backends.process import linux
 from ipyjobs.context import JobContext, running
 from ipyjobs.failure import Failure
+from ipyjobs.generators import GENERATORS, Move
 from ipyjobs.output import dispatch_output
 from ipyjobs.pickling import Payload, dump_result, unpack
 from ipyjobs.preview import preview
 from ipyjobs.progress import hook_tqdm
+from ipyjobs.remote import Port, serve
 
 TELL_S = 0.003
 """A job that takes longer is told to have begun."""
@@ -48,7 +51,9 @@ def run(
         return None
     line = _Line(desk, key, client)
     job = JobContext(job_id, name, attempt, line.report, lambda: key in desk.stopping, line.write)
-    kind, seen, data = copy_context().run(_outcome, job, function, arguments, upstream)
+    steps = desk.steps[key] = Steps(desk, key, client)
+    kind, seen, data = copy_context().run(_outcome, job, function, arguments, upstream, steps)
+    del desk.steps[key]
     desk.returned(key)
     large = kind == "done" and len(data) > SMALL_BYTES
     line.end((worker.address, os.getpid(), kind, *seen, b"" if large else data, large))
@@ -57,7 +62,7 @@ def run(
 
 
 def _outcome(
-    job: JobContext, function: bytes, arguments: bytes, upstream: Mapping[str, bytes]
+    job: JobContext, function: bytes, arguments: bytes, upstream: Mapping[str, bytes], steps: Port
 ) -> tuple[str, tuple[str, ...], bytes]:
     dispatch_output()
     running.set(job)
@@ -67,6 +72,8 @@ def _outcome(
         value = call(*args, **kwargs)
         if inspect.iscoroutine(value):
             value = asyncio.run(value)
+        if type(value) in GENERATORS:
+            value = serve(value, steps)
         seen = preview(value)
         return "done", (seen.type, seen.short, seen.text), dump_result(value)
     except BaseException as error:
@@ -81,6 +88,8 @@ class _Desk(distributed.WorkerPlugin):
         self._loop = worker.loop.asyncio_loop
         self.stopping: set[str] = set()
         """Keys of jobs that have been asked to stop."""
+        self.steps: dict[str, Steps] = {}
+        """Of the jobs that run here, by key."""
         folder = os.environ.get(FOLDER)
         if folder and linux.available():
             linux.become_subreaper()  # what a job orphans stays in its tree, and is killed with it
@@ -94,6 +103,7 @@ class _Desk(distributed.WorkerPlugin):
         self._first = True
         """This is made by the first job, whose handing over was not seen."""
         worker.stream_handlers[STOP] = self._stop
+        worker.stream_handlers[STEP] = self._step
         worker.plugins[SAY] = self
         hook_tqdm()
 
@@ -137,6 +147,15 @@ class _Desk(distributed.WorkerPlugin):
         if self._page is not None:
             self._page.write(0)
 
+    def yielding(self, key: str, client: str) -> None:
+        """Have it told that a job has begun and given a generator."""
+        self._quiet.pop(key, None)
+        self.say(key, client, "yielding", (self._worker.address, os.getpid()))
+
+    def _step(self, key: str, move: Move, data: bytes, **_: Any) -> None:
+        if key in self.steps:
+            self.steps[key].put((move, data))
+
     def say(self, key: str, client: str, kind: str, what: Any) -> None:
         """Have something told to the engine; what is said first arrives first, and before the end."""
         message = {"op": SAY, "key": key, "client": client, "kind": kind, "what": what}
@@ -147,6 +166,8 @@ class _Desk(distributed.WorkerPlugin):
 
     def _stop(self, key: str, **_: Any) -> None:
         self.stopping.add(key)
+        if key in self.steps:
+            self.steps[key].put(None)
 
 
 _making = threading.Lock()
