@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from ipyjobs.conditions import Condition
 from ipyjobs.context import current_job
+from ipyjobs.daskjob import DaskJob
 from ipyjobs.errors import CommandFailed, InvalidOption
 from ipyjobs.job import Job, LocalJob, ProcessJob, ThreadJob
 from ipyjobs.names import LONGEST, checked_name
@@ -211,6 +212,12 @@ class ThreadSubprocessJob(SubprocessJob, ThreadJob):
 
 class ProcessSubprocessJob(SubprocessJob, ProcessJob):
     """A command that counts as a process job."""
+
+
+class DaskSubprocessJob(SubprocessJob, DaskJob):
+    """A command that a Dask worker runs, on the machine where that is."""
+
+    runs_on: ClassVar[str] = ""
 
 
 def kind_of(kind: type[K], base: object) -> type[K]:

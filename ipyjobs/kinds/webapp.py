@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from ipyjobs.conditions import Condition
+from ipyjobs.daskjob import DaskJob
 from ipyjobs.errors import ForeignAddress, InvalidLauncher, InvalidOption
 from ipyjobs.job import Job, LocalJob, ProcessJob, ThreadJob
 from ipyjobs.kinds.command import CURRENT, GRACE_S, Command, check_there, command_of, first_word, kind_of
@@ -209,6 +210,10 @@ class ThreadWebappJob(WebappJob, ThreadJob):
 
 class ProcessWebappJob(WebappJob, ProcessJob):
     """A web app that is served by a worker process, or counts as a process job."""
+
+
+class DaskWebappJob(WebappJob, DaskJob):
+    """A web app that a Dask worker of this machine serves, or that counts as a Dask job."""
 
 
 def _no_function(webapp: Webapp) -> None:

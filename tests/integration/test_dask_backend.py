@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 from ipyjobs import (
+    CommandFailed,
     DaskJob,
     Engine,
     EngineSetting,
@@ -27,7 +29,9 @@ from ipyjobs import (
     LocalJob,
     NotPicklable,
     Status,
+    SubprocessJob,
     ThreadJob,
+    WebappJob,
     WorkerDied,
     WorkersBroken,
     current_job,
@@ -347,6 +351,44 @@ async def test_a_worker_killed_there_fails_its_job_once(guest: Engine, tmp_path:
     assert [type(job.exception()) for job in jobs] == [WorkerDied] * 4
     assert await guest.submit(DaskJob(add, (1, 2))) == 3
     assert len(pids_in(path)) == 4
+
+
+@pytest.mark.row("E-12")
+async def test_commands_files_and_folders_are_those_of_every_job(guest: Engine) -> None:
+    good = SubprocessJob("pwd; echo bad >&2", base_class=DaskJob, change_dir=True, redirect_out_err=True)
+    bad = SubprocessJob("exit 3", base_class=DaskJob)
+    plain = DaskJob(os.getcwd, change_dir=True)
+    await guest.submit(good, bad, plain)
+
+    assert isinstance(good, DaskJob) and isinstance(good, SubprocessJob)
+    assert good.result() == 0 and good.cache_dir is not None
+    assert (good.cache_dir / "stdout.txt").read_text() == f"{good.cache_dir}\n"
+    assert (good.cache_dir / "stderr.txt").read_text() == "bad\n"
+    assert isinstance(bad.exception(), CommandFailed) and "exit status 3" in bad.error
+    assert plain.result() == str(plain.cache_dir)
+
+
+def serve(ip: str, port: int) -> None:
+    from http.server import HTTPServer, SimpleHTTPRequestHandler
+
+    HTTPServer((ip, port), SimpleHTTPRequestHandler).serve_forever()
+
+
+@pytest.mark.row("E-12")
+async def test_a_web_app_may_be_served_by_a_worker(guest: Engine) -> None:
+    job = WebappJob("python3 -m http.server -b {ip} {port}", base_class=DaskJob)
+    own = Engine(EngineSetting(print_traceback=False, echo=False), threaded=True).start()
+    served = own.submit(WebappJob(serve, base_class=DaskJob, check_times=30))
+    guest.submit(job)
+    for each in (job, served):
+        await each.wait_until(lambda job: job.ready or job.ended, FUSE_S)
+        with await asyncio.to_thread(urllib.request.urlopen, each.address, timeout=FUSE_S) as answer:
+            assert answer.status == 200
+
+    await job.cancel()
+    await served.cancel()
+    await own.stop()
+    assert (job.status, served.status) == ("cancelled", "cancelled")
 
 
 def say(word: str, gate: str) -> None:
