@@ -30,7 +30,7 @@ export function AppTab({ desk, job }: { desk: Desk; job: JobRecord }) {
   if (!place)
     return (
       <Words name="app-why">
-        <p>The address that it gives is none that this page opens: only http and https on this machine or on the page's own host, with a port.</p>
+        <p>The address that it gives is none that this page opens: only http and https on this machine or on the page's own host, with a port, and not Jupyter itself.</p>
         <code class="ij-type">{brief(job.address, 400)}</code>
       </Words>
     );
