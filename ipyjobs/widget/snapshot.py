@@ -187,6 +187,9 @@ def _outcome(job: JobRecord) -> str:
     if job.next_at is not None:
         near = job.next_at - time.time() < 86_400
         return time.strftime("next %H:%M:%S" if near else "next %Y-%m-%d %H:%M", time.localtime(job.next_at))
+    if job.address:
+        # As text: who reads this later, elsewhere, would find another server there, or none.
+        return _shown(f"{job.address} {job.note}")
     return _shown(job.note)
 
 

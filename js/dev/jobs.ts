@@ -79,7 +79,7 @@ function shown(number: number): JobRecord {
     case 7:
       return { ...job, status: "cancelled", reason: "user", result: "", ended_at: began - 197, arguments: "lr=1.0 seed=0" };
     case 8:
-      return { ...running, name: "streamlit", group: null, arguments: "app.py", message: "127.0.0.1:8502 ready", progress_at: null, started_at: began - 740, origin: "In[8]", memory_bytes: 0.2 * 2 ** 30 };
+      return { ...running, name: "streamlit", group: null, arguments: "app.py", message: "", address: "http://127.0.0.1:8502", ready: false, progress_at: null, started_at: began - 740, origin: "In[8]", memory_bytes: 0.2 * 2 ** 30 };
     case 9:
       return { ...running, name: "make data", group: null, arguments: "", note: "", message: "compiling features.parquet", progress_at: null, started_at: began - 3725, origin: "In[9]", memory_bytes: 0.1 * 2 ** 30 };
     case 10:

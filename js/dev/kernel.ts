@@ -48,6 +48,12 @@ export class FakeKernel {
     }
   }
 
+  /** Let the web app among the jobs answer at an address, or be about to. */
+  serve(address: string, ready: boolean): void {
+    const job = this.jobs.get("job8");
+    if (job) this.patch([{ ...job, address, ready }]);
+  }
+
   restart(): void {
     this.mute = true;
     this.#trigger("comm_live_update");

@@ -17,6 +17,12 @@ const kernel = new FakeKernel({
   job: asked.has("card") ? (asked.get("card") || "job1") : "",
 });
 Object.assign(window, { kernel });
+if (asked.has("address")) kernel.serve(asked.get("address") ?? "", !asked.has("starting"));
+if (asked.has("base")) {
+  const config = Object.assign(document.createElement("script"), { id: "jupyter-config-data", type: "application/json" });
+  config.textContent = JSON.stringify({ baseUrl: "/" });
+  document.head.append(config);
+}
 
 const state = asked.get("state");
 if (state === "absent") kernel.mute = true;

@@ -11,7 +11,7 @@ import type { Query } from "./query.ts";
 import type { JobRecord } from "./schema.gen.ts";
 import type { Store, Verb } from "./store.ts";
 
-export type Tab = "error" | "log" | "result" | "arguments" | "attempts";
+export type Tab = "app" | "error" | "log" | "result" | "arguments" | "attempts";
 
 export interface Confirmation {
   readonly verb: Verb;
@@ -38,6 +38,10 @@ export class Desk {
   readonly follow = signal(true);
   readonly wrap = signal(true);
   readonly help = signal(false);
+  /** Whether the open job takes the room of the table as well. */
+  readonly wide = signal(false);
+  /** Pixels that the panel with a web app is high. */
+  readonly appHeight = signal(560);
   readonly confirmation = signal<Confirmation | null>(null);
   /** Whether the pointer is on the rows: then none of them moves. */
   readonly pointing = signal(false);
@@ -105,9 +109,19 @@ export class Desk {
     });
   }
 
+  /** Open the job's web app in a tab of its own; where there is no way to it, the panel that tells why. */
+  openApp(id: string): void {
+    const job = this.store.board.jobs.get(id);
+    if (!job?.ready || !this.store.live.peek()) return;
+    const { place, way } = this.store.reach.to(job);
+    if (!place || way === null || way.kind === "none") this.open(id, "app");
+    else window.open(way.url, "_blank", "noopener,noreferrer");
+  }
+
   /** Close the panel; the focus goes back to its row, or the next key would scroll the notebook. */
   close(): void {
     this.opened.value = null;
+    this.wide.value = false;
     this.moved.value += 1;
   }
 

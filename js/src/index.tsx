@@ -5,6 +5,7 @@ import "./css/base.css";
 import "./css/board.css";
 import "./css/table.css";
 import "./css/detail.css";
+import "./css/app.css";
 import "./css/widths.css";
 import { Desk } from "./desk.ts";
 import { Store } from "./store.ts";

@@ -22,6 +22,7 @@ const KEYS: Readonly<Record<string, Action>> = {
   Enter: (desk) => withCursor(desk, (id) => desk.open(id)),
   c: (desk) => desk.ask("cancel", desk.targets()),
   r: (desk) => desk.ask("rerun", desk.targets()),
+  o: (desk) => withCursor(desk, (id) => desk.openApp(id)),
   l: (desk) => withCursor(desk, (id) => desk.open(id, "log")),
   f: (desk) => (desk.follow.value = !desk.follow.peek()),
   w: (desk) => (desk.wrap.value = !desk.wrap.peek()),

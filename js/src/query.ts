@@ -109,7 +109,7 @@ const haystacks = new WeakMap<JobRecord, string>();
 function haystack(job: JobRecord): string {
   let text = haystacks.get(job);
   if (text === undefined) {
-    text = [job.name, job.arguments, job.group ?? "", ...job.tags, job.error, job.message, job.waiting, job.result, job.note, job.origin]
+    text = [job.name, job.arguments, job.group ?? "", ...job.tags, job.error, job.message, job.waiting, job.result, job.note, job.address, job.origin]
       .join("\n")
       .toLowerCase();
     haystacks.set(job, text);

@@ -5,6 +5,7 @@ import type { Signal } from "@preact/signals";
 import { Logbook } from "./logbook.ts";
 import type { Range } from "./logbook.ts";
 import { Board, isEnded, stopping } from "./model.ts";
+import { Reach } from "./reach.ts";
 import type { Answer, Detail, JobRecord, LogMatches, MessageIn, MessageOut } from "./schema.gen.ts";
 import type { Channel } from "./transport.ts";
 
@@ -56,14 +57,19 @@ export class Store {
   readonly limits = signal<ReadonlyMap<string, number>>(new Map());
   readonly slow = signal(false);
   readonly answer = signal<{ readonly text: string; readonly ok: boolean } | null>(null);
+  /** Whether the kernel is there, so that what is known of it holds now. */
+  readonly live = computed(() => {
+    const { state } = this.connection.value;
+    return state === "live" || state === "late";
+  });
   /** Whether a command can have any effect. */
   readonly alive = computed(() => {
     void this.version.value;
-    const { state } = this.connection.value;
-    return (state === "live" || state === "late") && this.board.engine?.running !== false;
+    return this.live.value && this.board.engine?.running !== false;
   });
 
   #channel: Channel;
+  #reach: Reach | null = null;
   #views = 0;
   #close: (() => void)[] = [];
   #heard = 0;
@@ -90,6 +96,11 @@ export class Store {
       this.#views -= 1;
       if (this.#views === 0) this.#disconnect();
     };
+  }
+
+  /** How this page reaches web apps. */
+  get reach(): Reach {
+    return (this.#reach ??= new Reach());
   }
 
   job(id: string): JobRecord | undefined {

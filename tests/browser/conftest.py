@@ -41,9 +41,9 @@ def notebook(request: pytest.FixtureRequest, lab: Lab, context: BrowserContext) 
     """Open a notebook made of some cells: `notebook("1 + 1", "print()")`; if the test fails its picture is kept."""
     opened: list[Notebook] = []
 
-    def open_notebook(*cells: str) -> Notebook:
+    def open_notebook(*cells: str, host: str = "127.0.0.1") -> Notebook:
         name = f"{request.node.name}-{len(opened)}.ipynb".replace("/", "-")
-        opened.append(Notebook.open(lab, context.new_page(), cells, name))
+        opened.append(Notebook.open(lab, context.new_page(), cells, name, host=host))
         return opened[-1]
 
     failed_before = request.session.testsfailed

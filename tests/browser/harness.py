@@ -29,10 +29,12 @@ from tools.workplace import WORK, end, free_port, quiet_lab
 FUSE_S = 30.0
 SHOTS = WORK / "shots"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ELSEWHERE = "lab.example"
+"""Another name of this machine, which only the browser knows: a page from there counts as another machine's."""
 # No sandbox, since CI runs as root; nothing that calls home.
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
 ]  # fmt: skip
 PANEL = "window.jupyterapp.shell.currentWidget"
 
@@ -61,6 +63,7 @@ def serve(folder: Path) -> Iterator[Lab]:
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
+        "--ServerApp.local_hostnames=localhost", f"--ServerApp.local_hostnames={ELSEWHERE}",
         "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
@@ -113,13 +116,15 @@ class Notebook:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     @classmethod
-    def open(cls, lab: Lab, page: Page, cells: Sequence[str], name: str = "notebook.ipynb") -> Notebook:
-        """Write a notebook of code cells and open it."""
+    def open(
+        cls, lab: Lab, page: Page, cells: Sequence[str], name: str = "notebook.ipynb", *, host: str = "127.0.0.1"
+    ) -> Notebook:
+        """Write a notebook of code cells and open it, from the server under this name."""
         made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
         made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(made, lab.folder / name)
         notebook = cls(lab, page, name)
-        page.goto(f"{lab.url}/lab/tree/{name}?reset&token={lab.token}")
+        page.goto(f"{lab.url.replace('127.0.0.1', host)}/lab/tree/{name}?reset&token={lab.token}")
         notebook._await_kernel()
         return notebook
 

@@ -103,6 +103,19 @@ def test_a_job_that_submits_others_says_when_it_does_so_next() -> None:
     assert time.strftime("next %Y-%m-%d %H:%M", time.localtime(at + 365 * 86400)) in as_text([next_year])
 
 
+def test_the_address_of_a_web_app_is_text_whatever_it_is_and_only_while_it_runs() -> None:
+    app = replace(PLAIN, status=Status.RUNNING, result="", address="http://127.0.0.1:8502")
+
+    for address in ("http://127.0.0.1:8502", "javascript:alert(1)", "<a href='//evil.example'>x</a>"):
+        page = Page(as_html([replace(app, address=address)]))
+        assert address in page.text
+        assert "a" not in page.tags
+        assert set(page.attributes) == {"style"}
+        assert address in as_text([replace(app, address=address)])
+    assert "8502" not in as_html([replace(app, status=Status.CANCELLED)])
+    assert as_html([app]) == as_html([replace(app, ready=True)])
+
+
 def test_failed_jobs_stay_when_rows_must_go() -> None:
     jobs = many(1000)
     jobs[990] = replace(jobs[990], status=Status.FAILED, name="broken")

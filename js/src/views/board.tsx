@@ -7,11 +7,13 @@
  * - `chip-running chip-waiting chip-done chip-failed chip-cancelled`, `slots slots-less slots-limit slots-more`
  *   (`slots-process-less` and so on for a backend's own), `memory`, `filter filter-problem count clear-filter`
  * - `grid`, `sort-number sort-status sort-name sort-group sort-progress sort-time sort-memory sort-from`, `tick-all`
- * - `row` with `data-id data-status data-look data-name`; in it `tick`, `row-cancel` or `row-rerun`; `no-match`
+ * - `row` with `data-id data-status data-look data-name`; in it `tick`, `row-cancel` or `row-rerun`, `app-state
+ *   app-open`; `no-match`
  * - `footer`: `selected matching select-none answer held cancel-many rerun-many help-button`; then `confirmation`
  *   with `confirm` and `decline`
- * - `detail` with `data-id`: `cancel` or `rerun`, `close-detail`, `facts`, `note`, `tab-error tab-log tab-result
- *   tab-arguments tab-attempts` and `panel-…`; in them `error exception library-frames as-text traceback copy`,
+ * - `detail` with `data-id`: `cancel` or `rerun`, `wide`, `close-detail`, `facts`, `note`, `tab-app tab-error tab-log
+ *   tab-result tab-arguments tab-attempts` and `panel-…`; in them `app-frame app-address app-reload app-open app-height
+ *   app-why app-anyway app-again app-gone`, `error exception library-frames as-text traceback copy`,
  *   `log log-search log-hits log-previous log-next log-where log-start log-end log-follow log-wrap`, `result`,
  *   `arguments upstream`, `attempts attempt`
  * - `banner` (what is wrong with the connection), `empty`, `help`
@@ -47,7 +49,7 @@ export function Dashboard({ desk }: { desk: Desk }) {
       ) : (
         <>
           <Toolbar desk={desk} />
-          <div class={`ij-main${opened === null ? "" : " ij-split"}`} style={{ "--ij-rows": String(Math.min(rows, 14)) }}>
+          <div class={`ij-main${opened === null ? "" : desk.wide.value ? " ij-split ij-whole" : " ij-split"}`} style={{ "--ij-rows": String(Math.min(rows, 14)) }}>
             <Table desk={desk} />
             {opened !== null && <DetailPanel key={opened} desk={desk} id={opened} />}
           </div>
@@ -86,6 +88,7 @@ function Root({ desk, name, children }: { desk: Desk; name: string; children: Co
     <div
       ref={root}
       class={`ipyjobs ij-${name}`}
+      style={{ "--ij-app-height": `${desk.appHeight.value}px` }}
       data-testid={name}
       data-connection={desk.store.connection.value.state}
       data-lm-suppress-shortcuts="true"

@@ -1,9 +1,11 @@
+import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Desk, Tab } from "../desk.ts";
 import { brief, bytes, nameOf, plural, visible, visibleLines, whole } from "../format.ts";
 import { isEnded, isWaiting, lookOf } from "../model.ts";
 import type { Detail, JobRecord } from "../schema.gen.ts";
 import type { Store } from "../store.ts";
+import { AppTab, appShown } from "./app.tsx";
 import { Attempts } from "./attempts.tsx";
 import { CopyButton } from "./copy.tsx";
 import { ErrorTab } from "./error.tsx";
@@ -17,13 +19,15 @@ export function DetailPanel({ desk, id, card = false }: { desk: Desk; id: string
   const { store } = desk;
   const job = store.job(id);
   const detail = store.inspect(id).value;
+  const visited = useSignal(false);
   useEffect(() => () => store.forget(id), [id]);
   if (!job) return <Missing desk={desk} card={card} />;
   const tabs = tabsOf(job, detail);
   const chosen = desk.tab.value;
-  const tab = tabs.find((each) => each.tab === chosen)?.tab ?? usualTab(job);
+  const tab = tabs.find((each) => each.tab === chosen)?.tab ?? (visited.peek() ? "app" : usualTab(job, desk));
+  if (tab === "app") visited.value = true;
   return (
-    <section class="ij-detail" data-testid="detail" data-id={id} aria-label={`Job ${nameOf(job.name)}`}>
+    <section class={`ij-detail${tab === "app" && appShown(job, desk) ? " ij-shows-app" : ""}`} data-testid="detail" data-id={id} aria-label={`Job ${nameOf(job.name)}`}>
       <DetailHead desk={desk} job={job} card={card} />
       <Facts job={job} detail={detail} store={store} />
       <div class="ij-tabs" role="tablist" aria-label="Parts of this job" onKeyDown={(event) => stepTabs(event, tabs, tab, desk)}>
@@ -43,9 +47,17 @@ export function DetailPanel({ desk, id, card = false }: { desk: Desk; id: string
           </button>
         ))}
       </div>
-      <div class={`ij-body ij-body-${tab}`} role="tabpanel" data-testid={`panel-${tab}`} tabIndex={tab === "log" ? -1 : 0}>
-        <Body tab={tab} job={job} detail={detail} desk={desk} />
-      </div>
+      {visited.value && job.address !== "" && (
+        // Stays while another tab is looked at: taken out of the page, the app would begin anew.
+        <div class="ij-body ij-body-app" role="tabpanel" data-testid="panel-app" hidden={tab !== "app"}>
+          <AppTab desk={desk} job={job} />
+        </div>
+      )}
+      {tab !== "app" && (
+        <div class={`ij-body ij-body-${tab}`} role="tabpanel" data-testid={`panel-${tab}`} tabIndex={tab === "log" ? -1 : 0}>
+          <Body tab={tab} job={job} detail={detail} desk={desk} />
+        </div>
+      )}
     </section>
   );
 }
@@ -59,6 +71,7 @@ interface TabTitle {
 function tabsOf(job: JobRecord, detail: Detail | null): readonly TabTitle[] {
   const attempts = Math.max(detail?.attempts.length ?? 0, job.attempt);
   const all: readonly TabTitle[] = [
+    { tab: "app", title: "App", extra: "" },
     { tab: "error", title: "Error", extra: "" },
     { tab: "log", title: "Log", extra: job.log_bytes ? bytes(job.log_bytes) : "" },
     { tab: "result", title: "Result", extra: "" },
@@ -66,10 +79,11 @@ function tabsOf(job: JobRecord, detail: Detail | null): readonly TabTitle[] {
     { tab: "attempts", title: "Attempts", extra: attempts > 1 ? whole(attempts) : "" },
   ];
   const failed = job.error !== "" || job.status === "failed" || (detail?.errors.length ?? 0) > 0;
-  return all.filter(({ tab }) => (tab === "error" ? failed : tab === "result" ? job.status === "done" : true));
+  return all.filter(({ tab }) => (tab === "app" ? job.address !== "" : tab === "error" ? failed : tab === "result" ? job.status === "done" : true));
 }
 
-function usualTab(job: JobRecord): Tab {
+function usualTab(job: JobRecord, desk: Desk): Tab {
+  if (job.address !== "" && appShown(job, desk)) return "app";
   if (job.status === "failed") return "error";
   if (job.status === "done") return "result";
   return isWaiting(job) ? "arguments" : "log";
@@ -107,6 +121,11 @@ function DetailHead({ desk, job, card }: { desk: Desk; job: JobRecord; card: boo
         <button type="button" class="ij-btn" data-testid="cancel" disabled={dead || look === "stopping"} onClick={() => store.cancel([job.id])}>
           {look === "stopping" ? "Stopping" : "Cancel"}
           <kbd>c</kbd>
+        </button>
+      )}
+      {!card && (
+        <button type="button" class="ij-icon" data-testid="wide" aria-pressed={desk.wide.value} aria-label="Over the table" title={desk.wide.value ? "Beside the table" : "Over the table"} onClick={() => (desk.wide.value = !desk.wide.value)}>
+          <Glyph name={desk.wide.value ? "narrower" : "wider"} />
         </button>
       )}
       {!card && (
@@ -162,7 +181,7 @@ function Facts({ job, detail, store }: { job: JobRecord; detail: Detail | null; 
   );
 }
 
-function Body({ tab, job, detail, desk }: { tab: Tab; job: JobRecord; detail: Detail | null; desk: Desk }) {
+function Body({ tab, job, detail, desk }: { tab: Exclude<Tab, "app">; job: JobRecord; detail: Detail | null; desk: Desk }) {
   if (tab === "log") return <LogTab key={job.id} desk={desk} job={job} />;
   const gone = desk.store.connection.value.state === "gone";
   if (!detail) return <p class="ij-quiet">{job.error && tab === "error" ? visible(job.error) : gone ? "Not known before the kernel went away." : "Loading…"}</p>;

@@ -14,6 +14,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["c", "cancel"],
   ["r", "rerun"],
   ["l", "log"],
+  ["o", "open its web app in a tab"],
   ["f  w", "follow and wrap the log"],
   ["?", "these keys"],
 ];

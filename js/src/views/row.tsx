@@ -4,6 +4,7 @@ import { isEnded, isWaiting, leftSeconds, lookOf, runSeconds } from "../model.ts
 import type { Look } from "../model.ts";
 import type { JobRecord } from "../schema.gen.ts";
 import type { Store, Verb } from "../store.ts";
+import { AppLine } from "./appline.tsx";
 import { Glyph, Shape, WORDS } from "./shapes.tsx";
 import { still } from "./still.tsx";
 
@@ -56,6 +57,7 @@ export const Row = still<RowProps>(({ job, index, cursor, opened, selected, aske
         <span>{WORDS[look]}</span>
       </div>
       <div role="gridcell" class="ij-name" title={`${name} ${brief(job.arguments, 400)}`}>
+        {job.address && <Glyph name="home" />}
         {name}
         {job.arguments && <code>{brief(job.arguments)}</code>}
       </div>
@@ -121,6 +123,7 @@ function Outcome({ job, look, store }: { job: JobRecord; look: Look; store: Stor
   if (look === "failed") return <Said text={job.error || reasonOf(job)} tone="ij-is-failed" />;
   if (look === "done") return <Said text={job.result || job.note} />;
   if (look === "cancelled") return <Said text={job.note || reasonOf(job)} />;
+  if (job.address) return <AppLine job={job} store={store} />;
   if (job.progress === null) return <Said text={job.note || nextText(job, store) || job.message} />;
   return <Bar job={job} store={store} stopping={look === "stopping"} />;
 }
