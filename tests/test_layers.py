@@ -21,14 +21,14 @@ ROWS = [
     {"engines", "preparing", "residence", "waitable"},
     {
         "asking", "backends", "blocking", "callbacks", "chronicle", "flow", "hooks", "kinds", "records", "registry",
-        "running", "stopping", "stores", "streams", "words",
+        "running", "stopping", "streams", "words",
     },
     {"future", "job", "jobs", "mainjob", "options", "traits", "waiting"},
     {
         "calling", "captures", "clocks", "combinations", "conditions", "context", "crons", "cycles", "description",
         "events", "execution", "failure", "folders", "frozen", "generators", "home", "log", "loggers", "mailbox",
         "names", "output", "pickling", "preview", "progress", "remote", "retry", "revival", "scheduling", "settings",
-        "sources", "storage", "times",
+        "sources", "storage", "stores", "times",
     },
     {"schema"},
     {"errors", "status", "version"},
