@@ -62,7 +62,11 @@ if TYPE_CHECKING:
     from ipyjobs.errors import NotPicklable as NotPicklable
     from ipyjobs.errors import RangeCheckError as RangeCheckError
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
+    from ipyjobs.errors import StoreError as StoreError
+    from ipyjobs.errors import StoreTooNew as StoreTooNew
+    from ipyjobs.errors import StoreUnreadable as StoreUnreadable
     from ipyjobs.errors import TaskTerminationException as TaskTerminationException
+    from ipyjobs.errors import Unverified as Unverified
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
     from ipyjobs.future import JobFuture as JobFuture
@@ -138,12 +142,16 @@ _HOMES = {
     "RunRecord": "records",
     "SentinelJob": "kinds.periodic",
     "Status": "status",
+    "StoreError": "errors",
+    "StoreTooNew": "errors",
+    "StoreUnreadable": "errors",
     "Stream": "streams",
     "Task": "tasks",
     "TaskTerminationException": "errors",
     "TerminationFlag": "context",
     "ThreadJob": "job",
     "TimeCondition": "conditions",
+    "Unverified": "errors",
     "WorkerDied": "errors",
     "WorkersBroken": "errors",
     "__version__": "version",
@@ -179,11 +187,12 @@ __all__ = [
     "EveryPeriod", "ExecutorError", "IllegalMove", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job",
     "JobCancelled", "JobFailed", "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob",
     "MainJob", "NotPicklable", "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "RunRecord",
-    "SentinelJob", "Status", "Stream", "Task", "TaskTerminationException", "TerminationFlag", "ThreadJob",
-    "TimeCondition", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday",
-    "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday",
-    "const", "cron", "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger",
-    "report", "set_default_engine", "task", "weekly",
+    "SentinelJob", "Status", "StoreError", "StoreTooNew", "StoreUnreadable", "Stream", "Task",
+    "TaskTerminationException", "TerminationFlag", "ThreadJob", "TimeCondition", "Unverified", "WorkerDied",
+    "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday", "before_clock",
+    "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday", "const", "cron",
+    "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger", "report",
+    "set_default_engine", "task", "weekly",
 ]  # fmt: skip
 
 

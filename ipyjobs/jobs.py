@@ -6,15 +6,17 @@ import inspect
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition, EveryPeriod
 from ipyjobs.errors import InvalidOption, JobNotFoundError
 from ipyjobs.job import Job, LocalJob, ProcessJob, ThreadJob
 from ipyjobs.options import JOB_OPTIONS
-from ipyjobs.status import Status
+from ipyjobs.status import ENDED, Status, checked_status
 
 if TYPE_CHECKING:
+    from ipyjobs.archive import Archive
     from ipyjobs.engine import Engine
     from ipyjobs.kinds.periodic import CronJob, SentinelJob
     from ipyjobs.waiting import Act
@@ -26,9 +28,22 @@ class Jobs:
     ``for job in jobs`` goes through the jobs, ``jobs[0]`` is the first one submitted and ``jobs[-3:]`` are the last
     three. ``len(jobs)``, ``jobs[id]``, ``jobs.get(id)``, ``jobs.keys()``, ``jobs.values()`` and ``jobs.items()`` work
     as on a mapping by id. ``jobs.failed`` and the other statuses are views too, and stay up to date.
+    ``Jobs(path)`` reads those that a store remembers, without an engine.
     """
 
-    def __init__(self, engine: Engine, members: Mapping[str, Job], status: Status | None = None) -> None:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if args and isinstance(args[0], (str, Path)) and cls is Jobs:
+            from ipyjobs.archive import Archive  # which is above: ``Jobs(path)`` is executor-engine's name for it
+
+            return cast(Self, object.__new__(Archive))
+        return object.__new__(cls)
+
+    @overload
+    def __init__(self, engine: str | Path, /) -> None: ...
+    @overload
+    def __init__(self, engine: Engine, members: Mapping[str, Job], status: Status | None = None) -> None: ...
+    def __init__(self, engine: Any, members: Mapping[str, Job] | None = None, status: Status | None = None) -> None:
+        assert members is not None
         self._engine = engine
         self._members = members
         self._status = status
@@ -149,6 +164,25 @@ class Jobs:
     def group(self, name: str) -> Jobs:
         """The jobs of a group."""
         return Jobs(self._engine, {job.id: job for job in self._ordered() if job.group == name})
+
+    # -- forgotten
+
+    def remove(self, *jobs: Job) -> Act:
+        """Cancel jobs and forget them; see `Engine.remove`."""
+        return self._engine.remove(*jobs)
+
+    def clear(self, statuses: Iterable[Status | str]) -> None:
+        """Forget the jobs that have one of these statuses."""
+        wanted = {checked_status(each) for each in statuses}
+        self._engine.remove(*(job for job in self._ordered() if job.status in wanted))
+
+    def clear_non_active(self) -> None:
+        """Forget the jobs that have ended."""
+        self.clear(ENDED)
+
+    def clear_all(self) -> None:
+        """Cancel and forget all jobs."""
+        self.clear(Status)
 
     # -- all of them
 
@@ -392,6 +426,15 @@ class AllJobs(Jobs, Submitter):
         Jobs.__init__(self, engine, members)
         Submitter.__init__(self, engine)
         self._by_status = by_status
+
+    @property
+    def earlier(self) -> Archive:
+        """Jobs of earlier sessions, as the store remembers them; empty without a store."""
+        return self._engine.earlier
+
+    def saved(self) -> Act:
+        """Wait until the store holds all that has happened so far; see `Engine.saved`."""
+        return self._engine.saved()
 
     def _of(self, status: Status) -> Jobs:
         return Jobs(self._engine, self._by_status[status])

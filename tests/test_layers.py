@@ -18,23 +18,26 @@ ROWS = [
     {"feed"},
     {"tasks"},
     {"engine"},
-    {"engines", "preparing", "residence", "waitable"},
+    {"engines", "residence", "waitable"},
     {
-        "asking", "backends", "blocking", "callbacks", "chronicle", "flow", "hooks", "kinds", "records", "registry",
-        "running", "stopping", "streams", "words",
+        "adoption", "archive", "asking", "backends", "blocking", "callbacks", "chronicle", "flow", "hooks", "kinds",
+        "parcel", "preparing", "recorder", "records", "registry",
+        "restoration", "running", "stopping", "streams", "words",
     },
-    {"future", "job", "jobs", "mainjob", "options", "traits", "waiting"},
+    {"future", "job", "jobs", "mainjob", "options", "particulars", "portable", "traits", "waiting"},
     {
         "calling", "captures", "clocks", "combinations", "conditions", "context", "crons", "cycles", "description",
-        "events", "execution", "failure", "folders", "frozen", "generators", "home", "log", "loggers", "mailbox",
-        "names", "output", "pickling", "preview", "progress", "remote", "retry", "revival", "scheduling", "settings",
-        "sources", "storage", "stores", "times",
+        "envelope", "events", "execution", "failure", "folders", "frozen", "generators", "home", "log", "loggers",
+        "mailbox", "names", "output", "pickling", "preview", "progress", "remote", "retry", "revival", "scheduling",
+        "settings", "sources", "storage", "stores", "times",
     },
     {"schema"},
     {"errors", "status", "version"},
 ]  # fmt: skip
 # Imports within functions that point up all the same, and why.
 UPWARD = {
+    ("jobs", "archive"): "`Jobs(path)` is a name of executor-engine's",
+    ("portable", "parcel"): "so are `Job.serialization` and `Job.deserialization`",
     ("engines", "engine"): "the default engine is made when it is first asked for",
     ("jobs", "kinds"): "the verbs make jobs of every kind, which are jobs themselves",
 }

@@ -60,7 +60,8 @@ class MemoryStore:
         self._sessions[session.id] = session
 
     def end(self, session_id: str) -> None:
-        self._sessions[session_id] = self._sessions[session_id]._replace(ended_at=time.time())
+        if session_id in self._sessions:
+            self._sessions[session_id] = self._sessions[session_id]._replace(ended_at=time.time())
 
     def write(self, batch: Batch) -> frozenset[str]:
         refused = frozenset(each for each in batch.states if self._refuses(each, batch))

@@ -199,8 +199,7 @@ class Unreadable:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """Which jobs are asked for; what is None does not matter."""
 
     status: str | None = None

@@ -6,11 +6,11 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ipyjobs.errors import StoreError, StoreTooNew, StoreUnreadable
+from ipyjobs.stores.owners import Owners
 from ipyjobs.stores.versions import HEAD, KNOWN
 
 BUSY_S = 5.0
@@ -32,8 +32,7 @@ class Sqlite:
     def __init__(self, path: Path) -> None:
         path = path.expanduser().absolute()
         self.path = _found(path)
-        self.folder = self.path.with_name(self.path.stem + ".files")
-        self._write = True
+        self.folder = files_of(self.path)
 
     @property
     def place(self) -> str:
@@ -48,7 +47,6 @@ class Sqlite:
 
     def prepare(self, *, write: bool) -> None:
         """Make folders and file where they are missing, for this user only."""
-        self._write = write
         try:
             if not write:
                 if not self.path.is_file():
@@ -62,14 +60,18 @@ class Sqlite:
         except OSError as error:
             raise StoreError(f"the store {self.place} can't be made: {error}") from error
 
-    def connect(self) -> sqlite3.Connection:
+    def connect_to_write(self) -> sqlite3.Connection:
         """A connection that begins nothing by itself."""
         try:
-            if self._write:
-                connection = _connection(self.path, "rw", BUSY_S)
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA wal_autocheckpoint=1000")
-                return connection
+            connection = _connection(self.path, "rw", BUSY_S)
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.Error as error:
+            raise self.translated(error) from error
+        return connection
+
+    def connect_to_read(self) -> sqlite3.Connection:
+        """The same, which changes nothing."""
+        try:
             connection = _connection(self.path, "ro", BUSY_S)
             try:
                 connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -77,9 +79,9 @@ class Sqlite:
                 # A folder that nothing can be written into, where no other process can be writing either.
                 connection.close()
                 return _connection(self.path, "ro&immutable=1", BUSY_S)
-            return connection
         except sqlite3.Error as error:
             raise self.translated(error) from error
+        return connection
 
     def begin_write(self, connection: Any) -> None:
         """Take the right to write at once: to ask for it later, after having read, can fail for good."""
@@ -116,31 +118,43 @@ class Sqlite:
         return str(to)
 
 
-def unfinished(path: Path, within_s: float = 0.05) -> tuple[int, dict[str, int], int] | None:
-    """A quick look without SQLAlchemy: jobs in all, the unfinished ones by owner, those that were lost.
+class Glance(NamedTuple):
+    """What a quick look finds of earlier sessions."""
 
-    None if the file is not there, or did not answer within `within_s` seconds.
+    jobs: int
+    lost: int
+
+
+def glance(path: Path, within_s: float = 0.05) -> Glance | None:
+    """Count the jobs of earlier sessions, without SQLAlchemy, before the store itself is opened.
+
+    None if there is no store, or none that answers within `within_s` seconds.
     """
     until = time.monotonic() + within_s
+    path = _found(path)
+    owners = Owners(files_of(path) / "locks")
     try:
-        with _look(path, until) as connection:
-            total = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
-            owners = dict(
-                connection.execute(
-                    "SELECT owner, count(*) FROM jobs WHERE status IN ('created', 'pending', 'running') GROUP BY owner"
-                ).fetchall()
-            )
-            lost = connection.execute("SELECT count(*) FROM jobs WHERE status = 'failed' AND reason = 'lost'")
-            return total, owners, lost.fetchone()[0]
+        with contextlib.closing(_connection(path, "ro", within_s)) as connection:
+            # A statement that takes too long is broken off.
+            connection.set_progress_handler(lambda: time.monotonic() > until, 2000)
+            going_on = connection.execute("SELECT id, owner FROM sessions WHERE ended_at IS NULL").fetchall()
+            living = [session for session, owner in going_on if owners.alive(owner)]
+            jobs = lost = 0
+            without = f"WHERE session NOT IN ({', '.join('?' * len(living))})"
+            for status, reason, count in connection.execute(
+                f"SELECT status, reason, count(*) FROM jobs {without} GROUP BY status, reason", living
+            ):
+                jobs += count
+                # Who was not running any more when its kernel died is lost too, and will be called so in a moment.
+                lost += count if reason == "lost" or status in ("created", "pending", "running") else 0
+            return Glance(jobs, lost)
     except sqlite3.Error:
         return None
 
 
-@contextlib.contextmanager
-def _look(path: Path, until: float) -> Generator[sqlite3.Connection]:
-    with contextlib.closing(_connection(_found(path), "ro", max(0.0, until - time.monotonic()))) as connection:
-        connection.set_progress_handler(lambda: time.monotonic() > until, 2000)
-        yield connection
+def files_of(path: Path) -> Path:
+    """The folder beside a database file for what does not fit into it."""
+    return path.with_name(path.stem + ".files")
 
 
 def _connection(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:

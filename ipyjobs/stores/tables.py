@@ -60,10 +60,9 @@ jobs = Table(
     Column("log_bytes", BigInteger, nullable=False),
     Column("owner", Text, nullable=False),
     Column("host", Text, nullable=False),
-    # The order in which they are listed, and the look for those that a dead kernel left unfinished.
-    Index("jobs_by_time", "created_at", "number", "id", "session", "status"),
-    Index("jobs_by_status", "status", "owner", "session", "reason"),
-    Index("jobs_by_session", "session"),
+    # The order in which they are listed; and how many there are of each status, which every move has to keep right.
+    Index("jobs_by_time", "created_at", "number", "id", "session"),
+    Index("jobs_by_session", "session", "status", "reason"),
 )
 
 events = Table(

@@ -122,7 +122,13 @@ def lose(connection: Connection, owner: str, why: str) -> int:
         update(jobs)
         .where(theirs)
         .values(
-            status="failed", reason="lost", waiting_for=None, ended_at=now, progress=None, note="", error=f"lost: {why}"
+            status="failed",
+            reason="lost",
+            waiting_for=None,
+            ended_at=now,
+            progress=None,
+            note="",
+            error=f"JobLost: {why}",
         )
     )
     theirs_too = and_(sessions.c.owner == owner, sessions.c.ended_at.is_(None))
@@ -197,7 +203,7 @@ def _many(connection: Connection, statement: _Statement, rows: Sequence[Any]) ->
         made, names = statement(dialect)
         return connection.execute(made, [dict(zip(names, each, strict=True)) for each in rows]).rowcount
     # SQLAlchemy's own way takes a dictionary for each row apart, at three times the cost of the rest.
-    return connection.exec_driver_sql(text, [tuple(each) for each in rows]).rowcount
+    return connection.exec_driver_sql(text, list(rows)).rowcount
 
 
 @cache

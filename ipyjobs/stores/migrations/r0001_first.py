@@ -96,9 +96,8 @@ def upgrade() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
     )
-    op.create_index("jobs_by_session", "jobs", ["session"])
-    op.create_index("jobs_by_status", "jobs", ["status", "owner", "session", "reason"])
-    op.create_index("jobs_by_time", "jobs", ["created_at", "number", "id", "session", "status"])
+    op.create_index("jobs_by_session", "jobs", ["session", "status", "reason"])
+    op.create_index("jobs_by_time", "jobs", ["created_at", "number", "id", "session"])
     op.create_table(
         "payloads",
         sa.Column("hash", sa.Text(), primary_key=True),
