@@ -6,10 +6,12 @@ Each function is one benchmark; its keywords are the benchmark's sizes, and it g
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -354,3 +356,50 @@ async def memory(jobs: int, traced: bool = False) -> dict[str, float]:
 
 
 memory_10k = memory_100k = memory_traced = memory
+
+
+async def store(jobs: int) -> dict[str, float]:
+    """Rows of the same size, 2,000 jobs in a transaction of a write-ahead log: submitted, then ended, three events."""
+    texts = ("x" * 30,) * 8 + ("0" * 64,) * 2 + (b"0" * 59,)
+    with contextlib.closing(sqlite3.connect("floor.sqlite", isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(
+            f"CREATE TABLE jobs (id TEXT PRIMARY KEY, {', '.join(f'c{n}' for n in range(len(texts)))}, status TEXT, "
+            "attempt INTEGER, submitted_at REAL, started_at REAL, ended_at REAL)"
+        )
+        connection.execute("CREATE INDEX by_status ON jobs (status)")
+        connection.execute(
+            "CREATE TABLE events (job TEXT, number INTEGER, at REAL, verb TEXT, status TEXT, "
+            "PRIMARY KEY (job, number)) WITHOUT ROWID"
+        )
+        connection.execute("CREATE TABLE results (job TEXT PRIMARY KEY, seal BLOB, data BLOB)")
+        started = time.perf_counter()
+        for first in range(0, jobs, 2_000):
+            ids = [f"0123456789ab-{n:x}" for n in range(first, min(first + 2_000, jobs))]
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                f"INSERT INTO jobs VALUES (?, {'?, ' * len(texts)} ?, ?, ?, ?, ?)",
+                [(each, *texts, "pending", 0, 1.0, None, None) for each in ids],
+            )
+            connection.executemany(
+                "INSERT INTO events VALUES (?, 0, 1.0, 'submit', 'pending')", [(each,) for each in ids]
+            )
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                "UPDATE jobs SET status = ?, attempt = ?, started_at = ?, ended_at = ? WHERE id = ?",
+                [("done", 1, 2.0, 3.0, each) for each in ids],
+            )
+            for number, verb in ((1, "start"), (2, "finish")):
+                connection.executemany(
+                    "INSERT INTO events VALUES (?, ?, ?, ?, ?)", [(each, number, 1.0, verb, "running") for each in ids]
+                )
+            value = pickle.dumps(None)
+            connection.executemany("INSERT INTO results VALUES (?, ?, ?)", [(each, texts[-1], value) for each in ids])
+            connection.execute("COMMIT")
+        figures = _per_job(started, jobs)
+    posted: deque[tuple[object, ...]] = deque()
+    started = time.perf_counter()
+    for n in range(jobs):
+        posted.append((n, "noop", "pending", 0, 1.0, None, None, None))
+    return {**figures, "loop": _per_job(started, jobs)["time"]}

@@ -249,3 +249,49 @@ async def memory(jobs: int, traced: bool = False) -> dict[str, float]:
 
 
 memory_10k = memory_100k = memory_traced = memory
+
+
+async def store(jobs: int) -> dict[str, float]:
+    """What a store adds to local jobs, until the last one is saved; and what of that the loop has to wait for."""
+    noop = _function("noop")
+    async with _engine() as engine:
+        await engine.submit(LocalJob(noop))
+        without = await _ended(engine, noop, jobs)
+    setting = EngineSetting(max_process_jobs=2, print_traceback=False, echo=False, store=Path("ours.sqlite").absolute())
+    async with Engine(setting) as engine:
+        await engine.submit(LocalJob(noop))
+        assert await engine.saved()
+        on_loop = _OnLoop(engine)
+        with_store = await _ended(engine, noop, jobs)
+        return {"time": 1e6 * (with_store - without) / jobs, "loop": 1e6 * on_loop.took_s / on_loop.calls}
+
+
+async def _ended(engine: Engine, noop: Callable[..., Any], jobs: int) -> float:
+    started = time.perf_counter()
+    group = engine.submit(*[LocalJob(noop) for _ in range(jobs)])
+    await group
+    if engine.recorder is not None:
+        assert await engine.saved()
+    return time.perf_counter() - started
+
+
+class _OnLoop:
+    """Measures what the recorder does on the engine's loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.took_s = 0.0
+        self.calls = 0
+        [self._listener] = engine.flow.listeners
+        engine.flow.listeners[:] = [self]
+
+    def __call__(self, job: Job) -> None:
+        started = time.perf_counter()
+        self._listener(job)
+        self.took_s += time.perf_counter() - started
+        self.calls += 1
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other == self._listener
+
+    def __hash__(self) -> int:
+        return id(self)

@@ -161,6 +161,15 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         rounds=1,
     ),
     Benchmark(
+        "store",
+        (
+            Figure("time", "a store for {jobs:,} local jobs, until saved, each", "µs", 2),
+            Figure("loop", "a store: the loop waits at each change", "µs", most=10, compared=False),
+        ),
+        {"jobs": 10_000},
+        sides=("floors", "ours"),
+    ),
+    Benchmark(
         "import_package",
         _time("`import ipyjobs`", 1.5, "ms"),
         statements={"floors": _LIBRARIES, "ours": "import ipyjobs", "peer": "import executor.engine"},

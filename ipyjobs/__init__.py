@@ -66,7 +66,11 @@ if TYPE_CHECKING:
     from ipyjobs.errors import NotPicklable as NotPicklable
     from ipyjobs.errors import RangeCheckError as RangeCheckError
     from ipyjobs.errors import ResultUnreadable as ResultUnreadable
+    from ipyjobs.errors import StoreError as StoreError
+    from ipyjobs.errors import StoreTooNew as StoreTooNew
+    from ipyjobs.errors import StoreUnreadable as StoreUnreadable
     from ipyjobs.errors import TaskTerminationException as TaskTerminationException
+    from ipyjobs.errors import Unverified as Unverified
     from ipyjobs.errors import WebappFailed as WebappFailed
     from ipyjobs.errors import WorkerDied as WorkerDied
     from ipyjobs.errors import WorkersBroken as WorkersBroken
@@ -77,7 +81,6 @@ if TYPE_CHECKING:
     from ipyjobs.job import ProcessJob as ProcessJob
     from ipyjobs.job import ThreadJob as ThreadJob
     from ipyjobs.jobs import Jobs as Jobs
-    from ipyjobs.jobs import const as const
     from ipyjobs.kinds.command import SubprocessJob as SubprocessJob
     from ipyjobs.kinds.periodic import CronJob as CronJob
     from ipyjobs.kinds.periodic import SentinelJob as SentinelJob
@@ -94,6 +97,7 @@ if TYPE_CHECKING:
     from ipyjobs.tasks import Task as Task
     from ipyjobs.tasks import launcher as launcher
     from ipyjobs.tasks import task as task
+    from ipyjobs.verbs import const as const
     from ipyjobs.version import __version__ as __version__
 
 # Where each public name lives. Loaded when first asked for: a worker that needs `report` must not pay for the engine.
@@ -149,6 +153,9 @@ _HOMES = {
     "RunRecord": "records",
     "SentinelJob": "kinds.periodic",
     "Status": "status",
+    "StoreError": "errors",
+    "StoreTooNew": "errors",
+    "StoreUnreadable": "errors",
     "Stream": "streams",
     "SubprocessJob": "kinds.command",
     "Task": "tasks",
@@ -156,6 +163,7 @@ _HOMES = {
     "TerminationFlag": "context",
     "ThreadJob": "job",
     "TimeCondition": "conditions",
+    "Unverified": "errors",
     "WebappFailed": "errors",
     "WebappJob": "kinds.webapp",
     "WorkerDied": "errors",
@@ -170,7 +178,7 @@ _HOMES = {
     "between_clock": "conditions",
     "between_timepoint": "conditions",
     "between_weekday": "conditions",
-    "const": "jobs",
+    "const": "verbs",
     "cron": "conditions",
     "current_job": "context",
     "daily": "conditions",
@@ -194,11 +202,12 @@ __all__ = [
     "InvalidLauncher", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed",
     "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable",
     "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "RunRecord", "SentinelJob", "Status",
-    "Stream", "SubprocessJob", "Task", "TaskTerminationException", "TerminationFlag", "ThreadJob", "TimeCondition",
-    "WebappFailed", "WebappJob", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
-    "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint",
-    "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly",
-    "launcher", "logger", "report", "set_default_engine", "task", "weekly",
+    "StoreError", "StoreTooNew", "StoreUnreadable", "Stream", "SubprocessJob", "Task", "TaskTerminationException",
+    "TerminationFlag", "ThreadJob", "TimeCondition", "Unverified", "WebappFailed", "WebappJob", "WorkerDied",
+    "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday", "before_clock",
+    "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday", "const", "cron",
+    "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger", "report",
+    "set_default_engine", "task", "weekly",
 ]  # fmt: skip
 
 

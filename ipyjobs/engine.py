@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ipyjobs import storage
+from ipyjobs.adoption import adopt
+from ipyjobs.archive import Archive
 from ipyjobs.backends import Backend
 from ipyjobs.backends.command import CommandBackend
 from ipyjobs.backends.dask import DaskBackend
@@ -23,6 +25,7 @@ from ipyjobs.chronicle import Chronicle
 from ipyjobs.clocks import CLOCK, Clock
 from ipyjobs.engines import engines
 from ipyjobs.errors import (
+    DeadlockError,
     InvalidOption,
     InvalidStateError,
     JobNotFoundError,
@@ -32,25 +35,33 @@ from ipyjobs.flow import Flow
 from ipyjobs.generators import is_generator_function
 from ipyjobs.home import Home
 from ipyjobs.job import Job
-from ipyjobs.jobs import AllJobs, Jobs
+from ipyjobs.jobs import Jobs
 from ipyjobs.kinds.periodic import SentinelBackend, SentinelJob
 from ipyjobs.lending import DaskSide
 from ipyjobs.log import logger
 from ipyjobs.output import JobLog
 from ipyjobs.preparing import prepare, prepare_like
 from ipyjobs.progress import hook_tqdm
+from ipyjobs.recorder import Recorder
 from ipyjobs.records import Records
 from ipyjobs.registry import Tasks
+from ipyjobs.restoration import opened
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.settings import EngineSetting
 from ipyjobs.status import Status
+from ipyjobs.stores import store_at
+from ipyjobs.stores.memory import MemoryStore
 from ipyjobs.streams import Stream
+from ipyjobs.verbs import AllJobs
 from ipyjobs.waitable import Waitable
 from ipyjobs.waiting import Act, see_them_start
 from ipyjobs.words import waiting_text
 
 if TYPE_CHECKING:
     from ipyjobs.hooks import Plugins
+
+STORE_GRACE_S = 10.0
+"""How long `Engine.stop` gives the store to write what is left."""
 
 
 class Engine(DaskSide, Waitable):
@@ -69,6 +80,11 @@ class Engine(DaskSide, Waitable):
     threaded
         True: a thread of its own beside the running loop. False: on the running loop. None, the default: `start` and
         ``with`` make a thread for both, `submit` in a coroutine stays on the running loop.
+
+    Raises
+    ------
+    StoreTooNew
+        The store that `setting` names was made by a newer ipyjobs.
     """
 
     def __init__(
@@ -98,9 +114,16 @@ class Engine(DaskSide, Waitable):
         self.clock: Clock = CLOCK
         """What it takes the time from for conditions of time; may be replaced before the engine is started."""
         self._own_backends: dict[str, Backend] = {}
+        self._earlier: Archive | None = None
         self._folder: Path | None = None
         for backend in ("thread", "process", "dask"):
             self.scheduler.set_limit(getattr(self.setting, f"max_{backend}_jobs"), backend=backend)
+        place = self.setting.place
+        self.recorder = None if place is None else Recorder(self, store_at(place))
+        """Tells the store what becomes of jobs."""
+        if self.recorder is not None:
+            self.recorder.store.check()
+            self.grace_s += STORE_GRACE_S
         engines.add(self)
 
     @property
@@ -228,6 +251,8 @@ class Engine(DaskSide, Waitable):
         self._check_engine(jobs)
         home = self._here()
         self.chronicle.look()
+        if any(job.id not in self.flow.jobs for job in jobs):
+            home.call(adopt, self.flow, [*opened(jobs, self), *jobs])
         home.call(self.flow.rerun, jobs, self.chronicle.refused("ipyjobs_submitting", jobs))
         return Act()
 
@@ -236,7 +261,41 @@ class Engine(DaskSide, Waitable):
         self._check_engine(jobs)
         refused = self.chronicle.refused("ipyjobs_cancelling", [job for job in jobs if not job.ended])
         kept = self._here().call(self.flow.stopping.remove, jobs, refused)
+        if self.recorder is not None:
+            self.recorder.forget([job.id for job in jobs if job._told < 0])
         return Act(lambda: self.until_ended([job for job in jobs if job not in kept]))
+
+    # -- kept
+
+    def saved(self) -> Act:
+        """Wait until the store holds all that has happened so far.
+
+        Awaiting it gives whether every job that has ended is saved: False without a store, while the store can't be
+        written, and where a result can't be kept (`Job.unsaved` says why).
+        """
+        recorder = self.recorder
+        return Act(value=False) if recorder is None else Act(recorder.saved)
+
+    def wait_saved(self, timeout: float | None = None) -> bool:
+        """As `saved`, for a thread without a loop; False too if `timeout` seconds pass first.
+
+        Raises
+        ------
+        DeadlockError
+            This thread runs the engine's loop; use ``await engine.saved()``.
+        """
+        if self._home is not None and self._home.here():
+            raise DeadlockError("waiting here would stop the loop that is told of it; use `await engine.saved()`")
+        return self.recorder is not None and self.recorder.wait_saved(timeout)
+
+    @property
+    def earlier(self) -> Archive:
+        """Jobs of earlier sessions, as the store remembers them; empty without a store."""
+        if self._earlier is None:
+            self._earlier = Archive(MemoryStore() if self.recorder is None else self.recorder.readable(), self)
+        if self.recorder is not None:
+            self._earlier.leave_out(self.recorder.living())
+        return self._earlier
 
     # -- limits
 
@@ -312,7 +371,7 @@ class Engine(DaskSide, Waitable):
     def folder(self) -> Path:
         """Where its jobs' logs and folders are, or will be once something is written."""
         if self._folder is None:
-            self._folder = storage.session_folder(self.id, self.setting.cache_path)
+            self._folder = storage.session_folder(self.id, self.setting.cache_path or self._kept_logs())
         return self._folder
 
     @property
@@ -337,14 +396,31 @@ class Engine(DaskSide, Waitable):
                 inbox.post(tell)
 
         # The name is the engine's own number, never what a user called the job.
-        return JobLog(self.folder, name, grew)
+        return JobLog(self._kept_logs() or self.folder, name, grew)
 
     def report_failure(self, job: Job, failure: Failure) -> None:
         """Log a failure, where the setting says so."""
         if self.setting.print_traceback:
             logger.bind(engine=self.id, job=job.id).error("job {!r} failed\n{}", job.name, failure.text())
 
+    def flow_soon(self, call: Callable[..., object], *args: Any) -> None:
+        """Have a call made on the engine's loop; here and now where that has ended. From any thread."""
+        home = self._home
+        if home is not None and home.alive:
+            home.inbox.post(call, *args)
+        else:
+            call(*args)
+
     # -- private
+
+    def _kept_logs(self) -> Path | None:
+        """Where logs stay, if they do."""
+        logs = None if self.recorder is None else self.recorder.logs
+        return None if logs is None else logs / self.id
+
+    async def _closing_up(self) -> None:
+        if self.recorder is not None:
+            await self.recorder.close(STORE_GRACE_S)
 
     def _check_engine(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
@@ -377,4 +453,6 @@ class Engine(DaskSide, Waitable):
         }
         hook_tqdm()
         home.call(self.flow.open, home)
+        if self.recorder is not None:
+            home.call(self.recorder.open)
         self.chronicle.engine_starts()

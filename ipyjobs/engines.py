@@ -40,5 +40,9 @@ def swap_default_engine(engine: Engine | None) -> Engine | None:
 @atexit.register
 def _stop_all() -> None:
     for engine in list(engines):
-        if engine.pid == os.getpid() and engine.has_thread:
+        if engine.pid != os.getpid():
+            continue
+        if engine.has_thread:
             engine.stop()
+        elif engine.recorder is not None:
+            engine.recorder.finish(engine.grace_s)

@@ -15,6 +15,10 @@ IpyjobsError
 │   └── InvalidLauncher (TypeError)      a web app that is neither a function nor a command
 ├── NotPicklable (TypeError)             something that cannot travel to another process
 ├── ResultUnreadable                     a result that arrived but cannot be loaded here
+│   └── Unverified (ValueError)          bytes that were not written with this user's key
+├── StoreError (RuntimeError)            the store cannot do that now
+│   ├── StoreTooNew                      a newer ipyjobs made it
+│   └── StoreUnreadable                  it is damaged, or no store at all
 ├── TaskTerminationException             raised by a function that leaves early because it was asked to stop
 └── JobFailed (RuntimeError)             the job failed and no exception of its own exists
     ├── JobTimeout (TimeoutError)        it ran out of time
@@ -129,6 +133,33 @@ class NotPicklable(IpyjobsError, TypeError):
 
 class ResultUnreadable(IpyjobsError):
     """The job is done, but its result cannot be loaded in this process."""
+
+
+class Unverified(ResultUnreadable, ValueError):
+    """Bytes that could run anything when they are opened, and of which nothing shows that this user wrote them."""
+
+
+class StoreError(IpyjobsError, RuntimeError):
+    """The store of jobs cannot do that now."""
+
+
+class StoreTooNew(StoreError):
+    """The store's tables were made by a newer ipyjobs."""
+
+    def __init__(self, place: str, found: str, known: str) -> None:
+        self.found, self.known = found, known
+        super().__init__(
+            f"the store {place} has version {found}, this ipyjobs knows {known} and older: "
+            "install a newer ipyjobs, or choose another store"
+        )
+
+
+class StoreUnreadable(StoreError):
+    """The store is damaged, or not a store at all."""
+
+    def __init__(self, place: str, why: str) -> None:
+        self.place, self.why = place, why
+        super().__init__(f"the store {place} can't be read: {why}")
 
 
 class TaskTerminationException(IpyjobsError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
@@ -19,10 +17,11 @@ from ipyjobs.events import Event, local_time
 from ipyjobs.failure import Failure
 from ipyjobs.frozen import FrozenJob
 from ipyjobs.future import JobFuture
-from ipyjobs.names import checked_name, checked_tags, name_of
+from ipyjobs.names import checked_name, checked_tags, name_of, new_id
 from ipyjobs.options import arguments_tuple, check_options, checked_redirect, retry, seconds, whole, yes_or_no
 from ipyjobs.output import JobLog, OutputFiles
 from ipyjobs.pickling import Packed, Payload
+from ipyjobs.portable import Portable
 from ipyjobs.preview import Preview
 from ipyjobs.retry import Retry
 from ipyjobs.status import Reason, Status, Verb, WaitingFor, checked_status, step
@@ -35,12 +34,10 @@ if TYPE_CHECKING:
     from ipyjobs.schema import JobRecord
     from ipyjobs.streams import Stream
 
-_SEED = os.urandom(6).hex()
-_NUMBERS = itertools.count(1)
 _NO_VARIABLES = Context()
 
 
-class Job(Reactive):
+class Job(Portable, Reactive):
     """A function call that an engine runs, and all that becomes of it.
 
     Parameters
@@ -90,9 +87,9 @@ class Job(Reactive):
     __slots__ = (
         "_attrs", "_callbacks", "_described", "_failure", "_files", "_function", "_held_back", "_launch", "_log",
         "_onlookers", "_opaque", "_packed", "_payload", "_preview", "_queued_at", "_removed", "_retry", "_round",
-        "_story", "_stream", "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args", "attempts",
-        "change_dir", "condition", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err", "timeout",
-        "wait_time_delta",
+        "_story", "_stream", "_told", "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args",
+        "attempts", "change_dir", "condition", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err",
+        "timeout", "wait_time_delta",
     )  # fmt: skip
 
     backend_name: ClassVar[str] = "thread"
@@ -135,6 +132,8 @@ class Job(Reactive):
     next_at = Outcome()
     address = Outcome("")
     ready = Outcome(False)
+    saved = Outcome(False)
+    unsaved = Outcome("")
 
     def __init__(
         self,
@@ -162,7 +161,7 @@ class Job(Reactive):
         self._retry = retries if isinstance(retries, Retry) else retry(retries, retry_time_delta)
         self._trait_values.update(
             _DEFAULTS,
-            id=f"{_SEED}-{next(_NUMBERS):x}",
+            id=new_id(),
             name=name_of(func) if name is None else checked_name("name", name),
             backend=self.backend_name,
             retries=self._retry.times,
@@ -207,6 +206,7 @@ class Job(Reactive):
         self._removed = False
         self._variables: Context = _NO_VARIABLES
         self._story: list[tuple[Any, ...]] = []
+        self._told = -1  # how much of the story the store knows; below zero (inverted) it does not know the job
         self._payload: Payload | None = None
         self._preview: Preview | None = None
         self._failure: Failure | None = None

@@ -1,7 +1,9 @@
-"""What jobs, groups, tags and queues may be called."""
+"""What jobs, groups, tags and queues may be called, and the ids that tell jobs apart."""
 
 from __future__ import annotations
 
+import itertools
+import os
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
@@ -48,3 +50,20 @@ def name_of(function: Any) -> str:
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__
     return str(name)[:LONGEST]
+
+
+_numbers = itertools.count(1)
+_seed = os.urandom(6).hex()
+
+
+def new_id() -> str:
+    """An id that no other job has, in whichever process."""
+    return f"{_seed}-{next(_numbers):x}"
+
+
+def _forked() -> None:
+    global _seed
+    _seed = os.urandom(6).hex()  # two processes that count on from here must not give two jobs one id
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -39,6 +39,22 @@ class JobLog:
         self._file = -1
         self._lock = threading.Lock()
 
+    @classmethod
+    def kept(cls, folder: Path, place: str, size: int) -> JobLog | None:
+        """The log of an earlier process: its file below `folder`, where about `size` bytes were written.
+
+        None if there is no such file there.
+        """
+        path = (folder / place).resolve()
+        if not place or not path.is_relative_to(folder.resolve()) or not path.is_file():
+            return None
+        log = cls(path.parent, path.name, _nothing)
+        there = path.stat().st_size
+        # What was written may be less than what was said (its process was killed) or more; only in a file that is full
+        # it can't be seen, for its tail is a ring.
+        log.size = log._stored = there if there < HEAD_BYTES + TAIL_BYTES else max(size, there)
+        return log
+
     @property
     def path(self) -> Path:
         """The file, which exists once something was written."""
@@ -154,6 +170,10 @@ class JobLog:
             parts.append(part)
             start += len(part)
         return b"".join(parts)
+
+
+def _nothing() -> None:
+    return
 
 
 class OutputFiles:

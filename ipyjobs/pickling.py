@@ -181,6 +181,14 @@ def dump_result(
         raise not_picklable(what, value, error, _dump, way_out) from error
 
 
+def dump_into(file: io.BytesIO, value: object) -> None:
+    """Write a pickle; raises whatever the value or the file raises."""
+    if _is_plain(value):
+        pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+    else:
+        _Pickler(file).dump(value)
+
+
 def loads(data: Buffer, buffers: tuple[Buffer, ...] = (), upstream: Mapping[str, Payload] | None = None) -> Any:
     """Load a pickle, leaving alone the classes that this process already has.
 

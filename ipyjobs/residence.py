@@ -34,6 +34,8 @@ class Residence:
         self.threaded = threaded
         self._given_loop = loop
         self.pid = os.getpid()
+        self.grace_s: float = 2 * GRACE_S
+        """How long `stop` waits at most."""
         self._home: Home | None = None
         self._outbox_before: Mailbox | None = None
         self._starting = threading.RLock()
@@ -93,9 +95,9 @@ class Residence:
 
         home.inbox.post(close)
         if home.on_user_thread():
-            home.outbox.wait(ended.is_set, time.monotonic() + 2 * GRACE_S)
+            home.outbox.wait(ended.is_set, time.monotonic() + self.grace_s)
         else:
-            ended.wait(2 * GRACE_S)
+            ended.wait(self.grace_s)
         home.leave(GRACE_S)
         return Act()
 
@@ -192,8 +194,12 @@ class Residence:
         self._home = home
         self._outbox_before = home.outbox
 
+    async def _closing_up(self) -> None:
+        """What else there is to end, once all jobs have."""
+
     async def _close(self, home: Home) -> None:
         await self.flow.stopping.close(GRACE_S)
+        await self._closing_up()
         if self._home is home:
             self._home = None
 

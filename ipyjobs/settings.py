@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_args
 from ipyjobs.cluster import checked_cluster
 from ipyjobs.errors import InvalidOption
 from ipyjobs.scheduling import checked_limit
+from ipyjobs.storage import user_store
 
 Execution = Literal["main", "async", "thread", "process"]
 LEVELS = ("DEBUG", "INFO", "WARNING")
@@ -38,7 +39,8 @@ class EngineSetting:
         Also pass on what jobs print. By default an engine in a script does, a notebook's doesn't.
     cache_path
         Folder for the jobs' logs and folders; by default one of the engine's own below the user's data folder (the
-        environment variable ``IPYJOBS_DATA_DIR`` moves it), removed when the process ends.
+        environment variable ``IPYJOBS_DATA_DIR`` moves it), removed when the process ends. With a store, they stay
+        beside it.
     kwargs_inject_key
         A local or thread job whose function has a parameter of this name gets the engine there.
     execution
@@ -51,12 +53,18 @@ class EngineSetting:
     log_level
         "DEBUG" or "INFO": always log the life of jobs; "WARNING": never. None, the default: if a sink was added to
         `ipyjobs.logger`, which the one that loguru begins with is not.
+    store
+        Where jobs are remembered beyond the process: a file, a folder, an address such as ``sqlite:///jobs.sqlite``,
+        "user" for the user's own (what ``%load_ext ipyjobs`` uses), "memory", or None: nowhere.
+    cache_type
+        Executor-engine's way to say it: "diskcache" means a store in `cache_path` (the user's own without one), "mem"
+        and "none" mean none.
 
     Raises
     ------
     InvalidOption
-        A limit is zero, negative or not a whole number; `dask` leads to no scheduler; there is no such
-        execution or level.
+        A limit is zero, negative or not a whole number; `dask` leads to no scheduler; there is no such execution, level
+        or cache type; `cache_type` contradicts `store`.
     """
 
     max_jobs: int | None = 20
@@ -72,6 +80,8 @@ class EngineSetting:
     func_run_id: Callable[[Any, Mapping[str, Any]], object] | None = None
     log_level: str | None = None
     dask: Any = None
+    store: str | Path | None = None
+    cache_type: Literal["diskcache", "mem", "none"] | None = None
 
     def __post_init__(self) -> None:
         for option in ("max_jobs", "max_thread_jobs", "max_process_jobs", "max_dask_jobs"):
@@ -84,6 +94,19 @@ class EngineSetting:
             raise InvalidOption("func_run_id", self.func_run_id, "a function of task and params")
         if self.log_level is not None and self.log_level not in LEVELS:
             raise InvalidOption("log_level", self.log_level, "one of " + ", ".join(LEVELS) + ", or None")
+        if self.cache_type not in (None, "diskcache", "mem", "none"):
+            raise InvalidOption("cache_type", self.cache_type, "'diskcache', 'mem' or 'none'")
+        if self.cache_type is not None and self.store is not None:
+            raise InvalidOption("cache_type", self.cache_type, f"nothing beside store={str(self.store)!r}")
+
+    @property
+    def place(self) -> str | Path | None:
+        """Where the store is; None if there is none."""
+        if self.store == "user" or (self.cache_type == "diskcache" and self.cache_path is None):
+            return user_store()
+        if self.cache_type == "diskcache":
+            return Path(self.cache_path or "") / "jobs" / "jobs.sqlite"
+        return self.store
 
 
 def checked_execution(execution: object) -> Execution | None:

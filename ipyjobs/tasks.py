@@ -14,9 +14,9 @@ from ipyjobs.engines import get_default_engine
 from ipyjobs.errors import DeadlockError, InvalidOption
 from ipyjobs.execution import Launch
 from ipyjobs.frozen import AwaitedFunction, plain_function
-from ipyjobs.jobs import grid_rows
 from ipyjobs.names import checked_name, checked_tags, name_of
 from ipyjobs.settings import Execution, checked_execution
+from ipyjobs.verbs import grid_rows
 from ipyjobs.waiting import Act
 
 if TYPE_CHECKING:

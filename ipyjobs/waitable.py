@@ -10,11 +10,12 @@ from typing import Any
 from ipyjobs.blocking import block_until_ended, block_until_none, refuse_deadlock, refuse_waiting_alone
 from ipyjobs.errors import EngineNotRunning, InvalidStateError
 from ipyjobs.job import Job
-from ipyjobs.jobs import AllJobs, Jobs
+from ipyjobs.jobs import Jobs
 from ipyjobs.residence import Residence
 from ipyjobs.scheduling import Scheduler
 from ipyjobs.status import Status
 from ipyjobs.streams import watch_unread
+from ipyjobs.verbs import AllJobs
 from ipyjobs.waiting import until_ended, until_none, until_told
 
 

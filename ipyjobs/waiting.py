@@ -153,5 +153,7 @@ class Act:
 
     def __await__(self) -> Generator[Any, None, Any]:
         if self._wait is not None:
-            yield from self._wait().__await__()
+            waiting: Generator[Any, None, Any] = self._wait().__await__()
+            answer = yield from waiting
+            return answer if self._value is None else self._value
         return self._value

@@ -18,25 +18,31 @@ ROWS = [
     {"feed"},
     {"tasks"},
     {"engine"},
-    {"engines", "lending", "preparing", "residence", "waitable"},
+    {"engines", "lending", "residence", "waitable"},
     {
-        "asking", "backends", "blocking", "callbacks", "chronicle", "flow", "hooks", "kinds", "records", "registry",
-        "running", "stopping", "stores", "streams", "words",
+        "adoption", "archive", "asking", "backends", "blocking", "callbacks", "chronicle", "flow", "hooks", "kinds",
+        "parcel", "preparing", "recorder", "records", "registry", "restoration", "running", "stopping", "streams",
+        "words",
     },
-    {"columns", "daskjob", "future", "job", "jobs", "mainjob", "options", "traits", "waiting"},
+    {
+        "columns", "daskjob", "future", "job", "jobs", "mainjob", "options", "particulars", "portable", "traits",
+        "verbs", "waiting",
+    },
     {
         "calling", "captures", "clocks", "cluster", "combinations", "conditions", "context", "crons", "cycles",
-        "description", "events", "execution", "failure", "folders", "frozen", "generators", "home", "log", "loggers",
-        "mailbox", "names", "output", "pickling", "ports", "preview", "progress", "remote", "retry", "revival",
-        "scheduling", "settings", "sources", "storage", "times",
+        "description", "envelope", "events", "execution", "failure", "folders", "frozen", "generators", "home", "log",
+        "loggers", "mailbox", "names", "output", "pickling", "ports", "preview", "progress", "remote", "retry",
+        "revival", "scheduling", "settings", "sources", "storage", "stores", "times",
     },
     {"schema"},
     {"errors", "status", "version"},
 ]  # fmt: skip
 # Imports within functions that point up all the same, and why.
 UPWARD = {
+    ("jobs", "archive"): "`Jobs(path)` is a name of executor-engine's",
+    ("portable", "parcel"): "so are `Job.serialization` and `Job.deserialization`",
     ("engines", "engine"): "the default engine is made when it is first asked for",
-    ("jobs", "kinds"): "the verbs make jobs of every kind, which are jobs themselves",
+    ("verbs", "kinds"): "the verbs make jobs of every kind, which are jobs themselves",
 }
 FRONT_ENDS = {"IPython", "anywidget", "fastapi", "ipykernel", "ipywidgets"}
 NOT_NOUNS = {"base", "common", "core", "helpers", "manager", "utils"}

@@ -13,14 +13,18 @@ NAMES = [
     "InvalidLauncher", "InvalidOption", "InvalidStateError", "IpyjobsError", "Job", "JobCancelled", "JobFailed",
     "JobFuture", "JobLost", "JobNotFoundError", "JobTimeout", "Jobs", "LocalJob", "MainJob", "NotPicklable",
     "ProcessJob", "RangeCheckError", "Reason", "ResultUnreadable", "Retry", "RunRecord", "SentinelJob", "Status",
-    "Stream", "SubprocessJob", "Task", "TaskTerminationException", "TerminationFlag", "ThreadJob", "TimeCondition",
-    "WebappFailed", "WebappJob", "WorkerDied", "WorkersBroken", "__version__", "after_clock", "after_timepoint",
-    "after_weekday", "before_clock", "before_timepoint", "before_weekday", "between_clock", "between_timepoint",
-    "between_weekday", "const", "cron", "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly",
-    "launcher", "logger", "report", "set_default_engine", "task", "weekly",
+    "StoreError", "StoreTooNew", "StoreUnreadable", "Stream", "SubprocessJob", "Task", "TaskTerminationException",
+    "TerminationFlag", "ThreadJob", "TimeCondition", "Unverified", "WebappFailed", "WebappJob", "WorkerDied",
+    "WorkersBroken", "__version__", "after_clock", "after_timepoint", "after_weekday", "before_clock",
+    "before_timepoint", "before_weekday", "between_clock", "between_timepoint", "between_weekday", "const", "cron",
+    "current_job", "daily", "every", "get_default_engine", "hookimpl", "hourly", "launcher", "logger", "report",
+    "set_default_engine", "task", "weekly",
 ]  # fmt: skip
 # Slow or optional: nobody who only imports ipyjobs shall wait for them.
-LAZY = ["anywidget", "dask", "distributed", "IPython", "ipywidgets", "matplotlib", "numpy", "pandas", "sqlalchemy"]
+LAZY = [
+    "alembic", "anywidget", "dask", "distributed", "IPython", "ipywidgets", "matplotlib", "numpy", "pandas",
+    "sqlalchemy",
+]  # fmt: skip
 
 
 def test_the_public_names_are_these():

@@ -13,13 +13,13 @@ from ipyjobs.errors import InvalidOption
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
 from ipyjobs.job import Job, LocalJob
-from ipyjobs.jobs import kind_of
 from ipyjobs.names import name_of
 from ipyjobs.options import seconds
 from ipyjobs.pickling import Payload
 from ipyjobs.preview import preview
 from ipyjobs.running import Running
 from ipyjobs.scheduling import Wakes
+from ipyjobs.verbs import kind_of
 
 if TYPE_CHECKING:
     from ipyjobs.flow import Flow

@@ -8,18 +8,22 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Enum, Integer
+from traitlets import Bool, Enum, Integer, Unicode
 from traitlets.config import SingletonConfigurable
 
 from ipyjobs import failure
 from ipyjobs.engine import Engine
 from ipyjobs.engines import set_default_engine
-from ipyjobs.jobs import AllJobs
+from ipyjobs.errors import StoreError
 from ipyjobs.notebook.display import register_displays, unregister_displays
 from ipyjobs.settings import LEVELS, EngineSetting
 from ipyjobs.status import Status
+from ipyjobs.stores.sqlite import glance
+from ipyjobs.verbs import AllJobs
 from ipyjobs.version import __version__
 
 
@@ -37,6 +41,12 @@ class IPyJobs(SingletonConfigurable):
         None, allow_none=True, min=1, help="The same for process jobs only; None: one for each usable CPU."
     ).tag(config=True)
     max_dask_jobs = Integer(None, allow_none=True, min=1, help="The same for Dask jobs only.").tag(config=True)
+    store = Unicode(
+        "user",
+        allow_none=True,
+        help="Where jobs are remembered beyond the kernel: 'user', a file, 'memory', or None: nowhere. "
+        "Set it before the extension is loaded.",
+    ).tag(config=True)
     echo = Bool(False, help="Also show what jobs print in the notebook.").tag(config=True)
     log_level: Any = Enum(
         LEVELS, "WARNING", allow_none=True, help="Log the life of jobs from this level; None: to sinks that were added."
@@ -62,12 +72,13 @@ _names = ("max_jobs", "max_thread_jobs", "max_process_jobs", "max_dask_jobs", "e
 
 def load(ipython: Any) -> None:
     """Start the engine, or find it as it was left, and put ``jobs`` into the namespace."""
-    started = time.perf_counter()
     config = IPyJobs.instance(parent=ipython)
     if config not in ipython.configurables:
         ipython.configurables.append(config)
+    earlier = ""
     if config.engine is None:
-        config.engine = _engine(config, ipython)
+        earlier = _earlier(config.store)
+        config.engine = _engine(config)
         config.observe(config._apply, names=list(_names))
     engine = config.engine
     if not engine.alive:
@@ -81,7 +92,7 @@ def load(ipython: Any) -> None:
     failure.name_of_file = lambda file: _cell_name(ipython, file)
     _wake_on_signals()
     register_displays(ipython)
-    _announce(ipython, engine, time.perf_counter() - started)
+    _announce(ipython, engine, earlier)
 
 
 def unload(ipython: Any) -> None:
@@ -94,7 +105,7 @@ def unload(ipython: Any) -> None:
         del ipython.user_ns["jobs"]
 
 
-def _engine(config: IPyJobs, ipython: Any) -> Engine:
+def _engine(config: IPyJobs) -> Engine:
     setting = EngineSetting(
         max_jobs=config.max_jobs,
         max_thread_jobs=config.max_thread_jobs,
@@ -103,16 +114,35 @@ def _engine(config: IPyJobs, ipython: Any) -> Engine:
         print_traceback=False,
         echo=config.echo,
         log_level=config.log_level,
+        store=config.store or None,
     )
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         # A terminal: its loop stands still between prompts, so nothing of a job may need it.
-        return Engine(setting).start()
-    return Engine(setting, threaded=True).start()
+        threaded = None
+    else:
+        threaded = True
+    try:
+        return Engine(setting, threaded=threaded).start()
+    except StoreError as error:
+        print(f"jobs are kept in memory only, and go with this kernel: {error}")
+        return Engine(replace(setting, store=None), threaded=threaded).start()
 
 
-def _announce(ipython: Any, engine: Engine, took_s: float) -> None:
+def _earlier(store: str | None) -> str:
+    """What there is of earlier sessions, in words; looked up before the engine starts, and only for a moment."""
+    place = EngineSetting(store=store or None).place
+    if place is None or place == "memory" or "://" in str(place):
+        return ""
+    found = glance(Path(place))
+    if found is None or not found.jobs:
+        return ""
+    lost = f" ({found.lost:,} lost)" if found.lost else ""
+    return f"{found.jobs:,} {'job' if found.jobs == 1 else 'jobs'} of earlier sessions{lost}: jobs.earlier"
+
+
+def _announce(ipython: Any, engine: Engine, earlier: str) -> None:
     jobs = engine.jobs
     present = ipython.user_ns.get("jobs")
     taken = present is not None and not isinstance(present, AllJobs)
@@ -125,6 +155,8 @@ def _announce(ipython: Any, engine: Engine, took_s: float) -> None:
     parts = [f"ipyjobs {__version__}", f"{slots}, {processes} processes", f"{memory:.0f} GB"]
     if jobs:
         parts.append(jobs.summary().strip("<>"))
+    if earlier:
+        parts.append(earlier)
     print(" · ".join(parts))
     if taken:
         print("the name `jobs` is taken in this notebook: `import ipyjobs; js = ipyjobs.get_default_engine().jobs`")

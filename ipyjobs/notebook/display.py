@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ipyjobs.job import Job
-from ipyjobs.jobs import AllJobs, Jobs
+from ipyjobs.jobs import Jobs
+from ipyjobs.verbs import AllJobs
 
 
 def register_displays(ipython: Any) -> None:

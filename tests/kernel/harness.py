@@ -63,7 +63,9 @@ class Kernel:
         self.mark = f"IPYJOBS_KERNEL={secrets.token_hex(8)}"
         name, value = self.mark.split("=")
         self._cwd = cwd
-        self._env = {**os.environ, **env, name: value}
+        # A store of its own, which stays when the kernel is started again.
+        data = {"IPYJOBS_DATA_DIR": f"{cwd}.data"}
+        self._env = {**os.environ, **data, **env, name: value}
         self._manager = KernelManager(kernel_name="python3")
         self._ran: defaultdict[str, Ran] = defaultdict(Ran)
 
