@@ -188,9 +188,10 @@ class OutputFiles:
     def __init__(self, out: Path, err: Path) -> None:
         self.out, self.err = out, err
         self._descriptors: dict[Path, int] = {}
+        self._lock = threading.Lock()
 
     def write(self, data: bytes, *, error: bool) -> None:
-        """Append.
+        """Append. May be called from any thread.
 
         Raises
         ------
@@ -198,19 +199,21 @@ class OutputFiles:
             The file cannot be written.
         """
         path = self.err if error else self.out
-        descriptor = self._descriptors.get(path)
-        if descriptor is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            self._descriptors[path] = descriptor
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        with self._lock:
+            descriptor = self._descriptors.get(path)
+            if descriptor is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+                self._descriptors[path] = descriptor
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
 
     def close(self) -> None:
         """Let go of the files; a later `write` opens them again."""
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
+        with self._lock:
+            while self._descriptors:
+                os.close(self._descriptors.popitem()[1])
 
 
 class Dispatcher:

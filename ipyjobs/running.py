@@ -76,7 +76,7 @@ class Running:
         self.flow.echo(data, error)
 
     def _write_file(self, data: bytes, error: bool) -> None:
-        """Also write to the files that the user has named; a full disk costs the files, never the job."""
+        """Also write to the files that the user has named. From the job's own thread, so what goes wrong is posted."""
         files = self.job._files
         if files is None or self.files_broken:
             return
@@ -84,8 +84,13 @@ class Running:
             files.write(data, error=error)
         except OSError as trouble:
             self.files_broken = True
-            logger.warning("the output of job {!r} is in its log only: {}", self.job.name, trouble)
-            self.note(f"output is in the log only: {trouble}")
+            self.flow.inbox.post(self._files_broke, str(trouble))
+
+    def _files_broke(self, why: str) -> None:
+        """A full disk costs the files, never the job."""
+        logger.warning("the output of job {!r} is in its log only: {}", self.job.name, why)
+        self.job._set({"note": f"output is in the log only: {why}"})
+        self.flow.touch(self.job)
 
     def files_over(self, failure: Failure | None) -> None:
         """The attempt has ended: let go of the files, after the traceback if it has failed."""

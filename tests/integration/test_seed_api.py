@@ -508,6 +508,7 @@ async def test_a_file_that_cannot_be_written_costs_the_file_only(engine: Engine,
     (tmp_path / "taken").write_text("a file where a folder should be")
     job = engine.submit(ThreadJob(speak, (1,), redirect_out_err=str(tmp_path / "taken" / "out.txt")))
     await job
+    await engine.join()
 
     assert job.status is Status.DONE
     assert len(job.log.lines()) == 40
