@@ -354,6 +354,7 @@ async def test_another_exit_status_fails_the_job(engine: Engine) -> None:
         job.result()
 
 
+@pytest.mark.row("F-07")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 async def test_a_command_that_a_signal_killed_has_failed(engine: Engine, number: signal.Signals) -> None:
     error = await failure(engine.submit(SubprocessJob(f"kill -{int(number)} $$")))
@@ -456,6 +457,7 @@ async def test_output_is_there_while_the_command_runs(engine: Engine, fifo: Path
     assert job.log.lines()[2:] == ["from the fifo", "three"]
 
 
+@pytest.mark.row("F-16")
 async def test_any_bytes_come_through(engine: Engine, tmp_path: Path) -> None:
     job = engine.submit(SubprocessJob("head -c 3000000 /dev/urandom | tee copy", cwd=tmp_path))
     await job
@@ -463,6 +465,7 @@ async def test_any_bytes_come_through(engine: Engine, tmp_path: Path) -> None:
     assert job.log.read() == (tmp_path / "copy").read_bytes()
 
 
+@pytest.mark.row("F-16")
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["/dev/zero", "/dev/urandom"])
 async def test_a_gigabyte_without_a_line_costs_no_memory(engine: Engine, source: str) -> None:

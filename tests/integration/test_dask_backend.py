@@ -132,6 +132,7 @@ def _lives(pid: int) -> bool:
 # -- a cluster of the engine's own
 
 
+@pytest.mark.row("F-21")
 @pytest.mark.row("E-10")
 async def test_the_first_job_makes_a_cluster_that_listens_to_this_machine_only(engine: Engine) -> None:
     first = engine.submit(DaskJob(add, (1, 2)))
@@ -297,6 +298,7 @@ async def test_the_page_is_told_where_dask_shows_its_own(guest: Engine) -> None:
     assert messages[0]["engine"]["dask_dashboard"] == guest.dask_dashboard
 
 
+@pytest.mark.row("F-34")
 async def test_a_function_runs_each_time_though_its_arguments_are_the_same(guest: Engine) -> None:
     job = guest.submit(DaskJob(uuid.uuid4))
     first = await job

@@ -92,6 +92,7 @@ FORGERIES = {
 }  # fmt: skip
 
 
+@pytest.mark.row("F-18")
 @pytest.mark.parametrize("statement", FORGERIES.values(), ids=FORGERIES.keys())
 def test_a_forged_or_moved_result_is_not_opened(path: Path, marker: Path, bomb: bytes, statement: str) -> None:
     one, two, three = made(path)
@@ -165,6 +166,7 @@ def test_a_forged_call_is_not_run(path: Path, marker: Path, bomb: bytes, stateme
     assert not marker.exists()
 
 
+@pytest.mark.row("F-19")
 @pytest.mark.parametrize("log", ["/etc/passwd", "../../../../../../etc/passwd", "..", ""])
 def test_a_log_elsewhere_is_not_read(path: Path, log: str) -> None:
     one, *_ = made(path)
@@ -180,6 +182,7 @@ ROWS = {
 }  # fmt: skip
 
 
+@pytest.mark.row("F-18")
 @pytest.mark.parametrize("column", ROWS)
 def test_a_row_that_makes_no_sense_is_shown_as_unreadable_beside_the_others(path: Path, column: str) -> None:
     one, two, three = made(path)

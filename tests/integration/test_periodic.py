@@ -231,6 +231,7 @@ def test_the_clock_is_watched_only_while_somebody_waits_for_a_time(days: Days) -
 # -- sentinels
 
 
+@pytest.mark.row("F-24")
 @pytest.mark.row("E-47")
 def test_daily_after_noon_submits_a_job_a_day_at_noon_across_the_change_to_summer_time(days: Days) -> None:
     job = days.submit(CronJob(nothing, daily & after_clock("12:00", TZ), "local"))
@@ -289,6 +290,7 @@ def test_a_period_does_not_drift_in_five_hundred_runs(days: Days) -> None:
     assert max(abs(at - times[0] - 7 * number) for number, at in enumerate(times)) < 1e-4
 
 
+@pytest.mark.row("F-31")
 def test_two_crons_that_share_a_condition_both_submit(days: Days) -> None:
     shared = every("10m")
     first, second = CronJob(nothing, shared, "local"), CronJob(len, shared, "local", args=("",))
@@ -397,6 +399,7 @@ def test_a_job_that_fails_does_not_end_its_sentinel(days: Days) -> None:
     assert len(days.engine.jobs.failed) == 3
 
 
+@pytest.mark.row("F-31")
 def test_sentinels_hold_no_slot_of_the_jobs_that_they_submit() -> None:
     days = Days(max_jobs=1)
     days.do(lambda: (days.engine.set_limit(1, backend="local"), days.engine.set_limit(1, queue="default")))

@@ -471,6 +471,7 @@ def speak(number: int) -> None:
         raise ValueError("seven")
 
 
+@pytest.mark.row("F-23")
 @pytest.mark.row("E-43")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_output_goes_into_each_jobs_own_files(engine: Engine, kind: type[Job]) -> None:

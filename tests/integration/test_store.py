@@ -252,6 +252,7 @@ async def test_what_was_written_since_is_read_on_demand(start: Start, path: Path
     assert len(jobs[0].attempts) == 2
 
 
+@pytest.mark.row("F-33")
 async def test_a_result_that_cannot_be_kept_says_so(start: Start, path: Path) -> None:
     engine = start()
     job = engine.submit(ThreadJob(threading.Lock))
@@ -285,6 +286,7 @@ async def test_a_call_that_cannot_be_kept_says_so_when_it_is_rerun(start: Start)
     assert await engine.jobs.earlier[big.id] == 7
 
 
+@pytest.mark.row("F-33")
 async def test_a_large_result_lies_in_a_file_that_goes_with_its_job(start: Start, path: Path) -> None:
     engine = start()
     job = engine.submit(ProcessJob(bytes, (5_000_000,)))

@@ -218,6 +218,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.row("F-20")
 def test_jobs_of_a_killed_process_are_lost_within_a_second_and_run_again(path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", VICTIM, str(path)], stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdout is not None

@@ -68,6 +68,7 @@ def with_families(kernel: Kernel, folder: Path) -> dict[int, str]:
     return there
 
 
+@pytest.mark.row("F-20")
 @pytest.mark.parametrize("end", ["restart", "restart_now", "kill"])
 def test_nothing_outlives_its_kernel(kernel: Kernel, tmp_path: Path, end: str, capsys: pytest.CaptureFixture[str]):
     there = with_families(kernel, tmp_path)

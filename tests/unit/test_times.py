@@ -98,6 +98,8 @@ TABLE: list[tuple[Condition, str, bool]] = [
 ]
 
 
+@pytest.mark.row("F-01")
+@pytest.mark.row("F-24")
 @pytest.mark.row("E-17")
 @pytest.mark.row("E-50")
 @pytest.mark.parametrize(("condition", "at", "holds"), TABLE, ids=lambda value: str(value)[:60])
