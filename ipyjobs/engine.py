@@ -322,6 +322,7 @@ class Engine(DaskSide, Waitable):
             raise InvalidOption("backend", backend, "one of " + ", ".join(sorted(known)))
 
         def change() -> None:
+            self.flow.ahead.take_back()
             self.scheduler.set_limit(limit, backend=backend, queue=queue)
             self.flow.pump_soon()
 
