@@ -297,7 +297,7 @@ class Job(Portable, Reactive):
     def log(self) -> JobLog:
         """What the job has printed so far."""
         if self._log is None:
-            self._log = self._its_engine("read the log of").make_log(self)
+            return self._its_engine("read the log of").make_log(self)
         return self._log
 
     @property
