@@ -20,7 +20,6 @@ def adopt(flow: Flow, jobs: Sequence[Job]) -> None:
         job._set({"number": next(flow._numbers)})
         flow.jobs[job.id] = job
         flow.by_status[job.status][job.id] = job
-        for each in job._upstream:
-            flow.dependents.setdefault(each, []).append(job)
+        flow.edges.add(job)
         if job.backend in flow.backends and job.backend not in flow.opened:
             flow._open(job.backend)

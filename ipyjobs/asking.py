@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipyjobs.combinations import NEVER, Moment, foresee
@@ -47,6 +47,7 @@ class Asking:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
         self._tokens: dict[str, object] = {}
+        self.became_ready: list[Job] = []
         self._watches: dict[str, Watch] = {}
         self._end_clock_watch: Callable[[], None] | None = None
 
@@ -77,7 +78,7 @@ class Asking:
         """Find out whether a pending job may start, and park it or make it ready accordingly."""
         flow = self._flow
         watch = self._watches.get(job.id)
-        if watch is None and flow.spoiled(job):
+        if watch is None and flow.edges.spoiled(job):
             return
         if watch is None and job.condition is None:
             self._answered(job, True, None)
@@ -94,6 +95,21 @@ class Asking:
         assert job.condition is not None
         satisfied = bool(job.condition.satisfy(self._flow.engine))
         return satisfied, None if satisfied else job.condition.wakes(self._flow.engine)
+
+    def name_what_is_missing(self) -> None:
+        """Of the jobs that have become ready, those that still wait now do so for a slot."""
+        flow, scheduler = self._flow, self._flow.scheduler
+        if scheduler.counted_down:
+            self.became_ready += [flow.jobs[each] for each in scheduler.counted_down]
+            scheduler.counted_down.clear()
+        if not self.became_ready:
+            return
+        fresh, self.became_ready = self.became_ready, []
+        for job in fresh:
+            values = job._trait_values
+            if values["waiting_for"] is not WaitingFor.SLOT and scheduler.waits_for_slot(values["id"]):
+                job._set({"waiting_for": WaitingFor.SLOT})
+                flow.touch(job)
 
     def _ask_user(self, job: Job, token: object) -> None:
         """On the user's loop: the condition is the user's code."""
@@ -141,18 +157,23 @@ class Asking:
             job._set({"next_at": None})
         if satisfied:
             flow.scheduler.ready(job.id)
-            flow.became_ready.append(job)
+            self.became_ready.append(job)
             return
         wakes = wakes or Wakes(every=job.wait_time_delta)
         self._park(job, wakes)
-        if job.waiting_for is not WaitingFor.CONDITION:
-            job._set({"waiting_for": WaitingFor.CONDITION})
-            flow.touch(job)
+        self.parked(job, wakes.jobs)
         if wakes.at is not None and not job._opaque:
             self._show_time(job)
         if wakes == NEVER:
             logger.warning("job {!r} will never start: its time has passed; cancel it", job.name)
-        if any(each not in flow.jobs for each in wakes.jobs):
+
+    def parked(self, job: Job, awaited: Iterable[str]) -> None:
+        """A job waits for a condition: say so, and what may be wrong with it."""
+        flow = self._flow
+        if job._trait_values["waiting_for"] is not WaitingFor.CONDITION:
+            job._set({"waiting_for": WaitingFor.CONDITION})
+            flow.touch(job)
+        if any(each not in flow.jobs for each in awaited):
             flow.loop.call_later(UNKNOWN_S, self._warn_unknown, job, job._round)
 
     def _park(self, job: Job, wakes: Wakes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,7 @@ class Engine(DaskSide, Waitable):
         super().__init__(threaded, loop)
         self.setting = setting or EngineSetting()
         self.id = os.urandom(6).hex()
+        self._making_log = threading.Lock()
         self.scheduler = Scheduler(self.setting.max_jobs)
         self.flow = Flow(self, self.scheduler)
         self.jobs = AllJobs(self, self.flow.jobs, self.flow.by_status)
@@ -322,6 +324,7 @@ class Engine(DaskSide, Waitable):
             raise InvalidOption("backend", backend, "one of " + ", ".join(sorted(known)))
 
         def change() -> None:
+            self.flow.ahead.take_back()
             self.scheduler.set_limit(limit, backend=backend, queue=queue)
             self.flow.pump_soon()
 
@@ -381,7 +384,7 @@ class Engine(DaskSide, Waitable):
         return self.folder
 
     def make_log(self, job: Job) -> JobLog:
-        """The log of a job that is being taken in."""
+        """The log of a job; made once, although its reader and its writer may ask for it at the same moment."""
         inbox, flow = self.inbox, self.flow
         name = f"{job.number}-{job.id}.log"
         told: list[bool] = []
@@ -396,7 +399,10 @@ class Engine(DaskSide, Waitable):
                 inbox.post(tell)
 
         # The name is the engine's own number, never what a user called the job.
-        return JobLog(self._kept_logs() or self.folder, name, grew)
+        with self._making_log:
+            if job._log is None:
+                job._log = JobLog(self._kept_logs() or self.folder, name, grew)
+            return job._log
 
     def report_failure(self, job: Job, failure: Failure) -> None:
         """Log a failure, where the setting says so."""

@@ -81,14 +81,19 @@ class Context(Protocol):
     Exactly one of `done`, `failed`, `released` and `stopped` ends the attempt; what comes later is ignored.
     """
 
+    job_id: str
     stopping: bool
     """Whether the engine has asked for a stop."""
 
-    def started(self, worker: str = "") -> None:
-        """The function begins now; until then the job is pending. `worker` says where: "pid 4711".
+    def started(self, worker: str = "", at: float | None = None) -> None:
+        """The function begins now, or has begun `at`; until then the job is pending. `worker` says where: "pid 4711".
 
         Said again, it only adds the worker, for those that learn it late.
         """
+        ...
+
+    def taken_back(self) -> None:
+        """The attempt was sent ahead (`Backend.start_after`) and will not begin there: all is as if it never was."""
         ...
 
     def handle(self, text: str) -> None:
@@ -122,8 +127,8 @@ class Context(Protocol):
         """The job is a web app at this address, where it answers if it is `ready`."""
         ...
 
-    def done(self, value: Payload, preview: Preview) -> None:
-        """The function returned."""
+    def done(self, value: Payload, preview: Preview, at: float | None = None) -> None:
+        """The function returned, now or `at`, seconds since 1970."""
         ...
 
     def failed(self, failure: Failure) -> None:

@@ -6,16 +6,18 @@ import asyncio
 import contextvars
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ipyjobs.ahead import Ahead
 from ipyjobs.asking import Asking
 from ipyjobs.backends import Backend
 from ipyjobs.callbacks import call_back
-from ipyjobs.conditions import is_ours, needed_ids
-from ipyjobs.cycles import find_cycle
-from ipyjobs.errors import CycleError, InvalidOption, InvalidStateError, JobTimeout
-from ipyjobs.execution import Attempt, AttemptOutcome, Call
+from ipyjobs.conditions import is_ours
+from ipyjobs.cycles import refuse_cycles
+from ipyjobs.edges import Edges
+from ipyjobs.errors import InvalidOption, InvalidStateError, JobTimeout
+from ipyjobs.execution import Attempt, AttemptOutcome, Call, Context
 from ipyjobs.failure import Failure
 from ipyjobs.home import Home
 from ipyjobs.job import Job
@@ -52,11 +54,12 @@ class Flow:
         self.by_status: dict[Status, dict[str, Job]] = {status: {} for status in Status}
         self.backends: dict[str, Backend] = {}
         self.opened: set[str] = set()
+        self.forward: list[Backend] = []
+        """Those that take attempts ahead."""
         self.listeners: list[Callable[[Job], None]] = []
         """Called on the engine's loop with each job that has changed."""
         self.running: dict[str, Running] = {}
         """The attempts whose work goes on, by job id."""
-        self.dependents: dict[str, list[Job]] = {}
         self.past: list[Past] = []
         """What the run records need of the jobs that were removed."""
         self._lines: dict[tuple[str, str, str], Line] = {}
@@ -67,7 +70,8 @@ class Flow:
         self.timer: asyncio.TimerHandle | None = None
         self._asking = Asking(self)
         self.stopping = Stopping(self)
-        self.became_ready: list[Job] = []
+        self.ahead = Ahead(self)
+        self.edges = Edges(self)
         self.closing = False
 
     def open(self, home: Home) -> None:
@@ -75,6 +79,7 @@ class Flow:
         self.home = home
         self.closing = False
         self.opened.clear()
+        self.forward.clear()
         self._asking.rest()
         for name, backend in self.backends.items():
             if home.has_thread or not backend.costly:
@@ -91,6 +96,8 @@ class Flow:
         backend = self.backends[name]
         backend.hold, backend.settle = self.hold, self.settle
         backend.open(self.loop)
+        if backend.forward is not None:
+            self.forward.append(backend)
 
     # -- into the engine
 
@@ -105,7 +112,7 @@ class Flow:
         if len({id(job) for job in jobs}) < len(jobs):
             twice = next(job for index, job in enumerate(jobs) if job in jobs[:index])
             raise InvalidStateError(f"job {twice.name!r} was given twice; it can run once at a time")
-        self._refuse_cycles(new)
+        refuse_cycles(self, new)
         now = time.time()
         for job in new:
             job_id = job._trait_values["id"]
@@ -113,14 +120,19 @@ class Flow:
             job._variables = variables
             self.jobs[job_id] = job
             self.by_status[Status.CREATED][job_id] = job
-            if job.condition is not None:
-                job.condition = job.condition.anew()
-                job._opaque = not is_ours(job.condition)
-                for each in job._upstream:
-                    self.dependents.setdefault(each, []).append(job)
+            waiting_for = WaitingFor.SLOT
+            if job._condition is not None:
+                job._condition = job._condition.anew()
+                job._opaque = not is_ours(job._condition)
+                waiting_for = None
+            if job._upstream:
+                self.edges.add(job)
+                waiting_for = None
             if (name := job.runs_on or job._trait_values["backend"]) not in self.opened:
                 self._open(name)
-            self._move(job, Verb.SUBMIT, number=next(self._numbers), submitted_at=now, origin=origin)
+            self._move(
+                job, Verb.SUBMIT, number=next(self._numbers), submitted_at=now, origin=origin, waiting_for=waiting_for
+            )
         for job in again:
             self._anew(job)
         self._take_in(jobs, vetoed)
@@ -129,7 +141,7 @@ class Flow:
         for job in vetoed:
             self.end(job, Verb.CANCEL, Reason.VETO, "a plugin refused it")
         for job in jobs:
-            self._enqueue(job)
+            self.enqueue(job)
         self.pump()
 
     def rerun(self, jobs: Sequence[Job], vetoed: Sequence[Job] = ()) -> None:
@@ -154,31 +166,16 @@ class Flow:
         return status
 
     def _anew(self, job: Job) -> None:
+        if self.scheduler.ahead:
+            self.ahead.take_back()  # some may hold the value that there was up to now
         job._round += 1
         job._payload = job._preview = job._failure = job._stream = None
-        if job.condition is not None:
-            job.condition = job.condition.anew()
+        if job._condition is not None:
+            job._condition = job._condition.anew()
         job._set({"started_at": None, "ended_at": None, "message": "", "error": "", "address": "", **_AGAIN})
         self._move(job, Verb.RERUN, attempt=0, submitted_at=time.time(), memory_bytes=None)
 
-    def _refuse_cycles(self, new: Sequence[Job]) -> None:
-        needs = {job.id: (*job._upstream, *needed_ids(job.condition)) for job in new if job.condition is not None}
-        if not needs:
-            return
-        # A cycle can only be closed by a job that somebody waits for already.
-        waited_for = {each for ids in needs.values() for each in ids}
-        starts = [each for each in needs if each in waited_for or next(iter(self.scheduler.watched(each)), None)]
-        for cycle in find_cycle(starts, lambda each: self._needs(each, needs)):
-            known = {job.id: job.name for job in new}
-            raise CycleError(cycle, [known.get(each) or self.jobs[each].name for each in cycle])
-
-    def _needs(self, job_id: str, new: dict[str, tuple[str, ...]]) -> Iterable[str]:
-        if job_id in new:
-            return new[job_id]
-        job = self.jobs.get(job_id)
-        return () if job is None or job.status is not Status.PENDING else (*job._upstream, *needed_ids(job.condition))
-
-    def _enqueue(self, job: Job) -> None:
+    def enqueue(self, job: Job) -> None:
         """A pending job starts to wait."""
         values = job._trait_values
         if values["status"] is not Status.PENDING:  # what it needs was cancelled while its batch was taken in
@@ -201,25 +198,14 @@ class Flow:
             job_id, line, priority=values["priority"], order=values["number"], general=job.general_slot,
             exclusive=job.exclusive,
         )  # fmt: skip
-        if job.condition is None:
-            self.scheduler.ready(job_id)
-            self.became_ready.append(job)
-        else:
+        if job._condition is not None:
             self._asking.ask(job)
-
-    # -- conditions
-
-    def spoiled(self, job: Job) -> bool:
-        """Cancel a pending job one of whose values will never come; whether that was so."""
-        for each in job._upstream:
-            upstream = self.jobs.get(each)
-            if upstream is not None and upstream.status in (Status.FAILED, Status.CANCELLED):
-                self.scheduler.remove(job.id)
-                self.end(
-                    job, Verb.CANCEL, Reason.UPSTREAM, f"needs the result of {upstream.name!r}, which {_was(upstream)}"
-                )
-                return True
-        return False
+        elif job._upstream:
+            self.edges.wait(job)
+        else:
+            self.scheduler.ready(job_id)
+            if values["waiting_for"] is not WaitingFor.SLOT:
+                job._set({"waiting_for": WaitingFor.SLOT})
 
     # -- starts
 
@@ -248,19 +234,20 @@ class Flow:
         self._pump_due = self._held = False
         if self.home is None or self.closing:
             return
+        if self.scheduler.overtaken:
+            self.ahead.take_back()
         now = self.loop.time()
         while due := self.scheduler.due(now):
             for job_id in due:
                 self._asking.ask(self.jobs[job_id])
         for job_id in self.scheduler.take():
             self._begin(self.jobs[job_id])
-        if self.became_ready:
-            fresh, self.became_ready = self.became_ready, []
-            for job in fresh:
-                values = job._trait_values
-                if values["waiting_for"] is not WaitingFor.SLOT and self.scheduler.waits_for_slot(values["id"]):
-                    job._set({"waiting_for": WaitingFor.SLOT})
-                    self.touch(job)
+        if self.scheduler.overtaken:  # by one that wants to be alone
+            self.ahead.take_back()
+        if self.forward and self.scheduler.crowded:
+            for each in self.forward:
+                self.ahead.send(each)
+        self._asking.name_what_is_missing()
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -271,22 +258,25 @@ class Flow:
             self._asking.rest()
 
     def _begin(self, job: Job) -> None:
-        upstream: dict[str, Payload] = {}
-        for each in job._upstream:
-            # Look again: it may have been rerun since this job became ready.
-            payload = self.jobs[each]._payload if each in self.jobs else None
-            if payload is None:
-                self.scheduler.release(job.id)
-                self._enqueue(job)
-                self.pump_soon()
-                return
-            upstream[each] = payload
+        upstream = self.edges.values(job)
+        if upstream is None:
+            self.scheduler.release(job.id)
+            self.enqueue(job)
+            self.pump_soon()
+        else:
+            self.start(job, upstream)
+
+    def start(self, job: Job, upstream: dict[str, Payload], leader: Context | None = None) -> bool:
+        """Give an attempt to its backend; whether another may follow `leader`, behind which it is sent ahead."""
         values = job._trait_values
         job_id, number = values["id"], values["attempt"] + 1
-        attempt = Attempt(number, job._round, job._queued_at, log_start=0 if job._log is None else job._log.size)
+        attempt = Attempt(number, job._round, job._queued_at)
+        if job._log is not None:
+            attempt.log_start = job._log.size
         job.attempts.append(attempt)
         backend = self.backends[job.runs_on or values["backend"]]
         running = self.running[job_id] = Running(self, job, attempt, backend)
+        running.ahead = leader is not None
         job._set({"attempt": number, "waiting_for": WaitingFor.BACKEND} | (_AGAIN if len(job.attempts) > 1 else {}))
         kwargs = job.kwargs
         if job._wants_engine:
@@ -296,14 +286,22 @@ class Flow:
             running.asked_to_stop, job._packed, job._variables.copy(), job.options,
         )  # fmt: skip
         try:
+            if leader is not None:
+                assert backend.forward is not None
+                return backend.forward.start_after(call, running, leader)
             backend.start(call, running)
         except Exception as error:
             running.failed(Failure.of(error))
+        return False
 
-    def started(self, running: Running) -> None:
+    def started(self, running: Running, at: float | None = None) -> None:
         """The function of an attempt begins."""
         job = running.job
-        running.attempt.started_at = now = time.time()
+        if running.ahead:
+            running.ahead = False
+            self.scheduler.follow(running.job_id)
+        attempt = running.attempt
+        attempt.started_at = now = time.time() if at is None else max(at, attempt.queued_at)
         self._move(job, Verb.START, started_at=now, waiting_for=None)
         if job.timeout is not None:
             running.alarm = self.loop.call_later(job.timeout, self.stopping.timed_out, running)
@@ -327,17 +325,20 @@ class Flow:
         job, attempt = running.job, running.attempt
         if running.alarm is not None:
             running.alarm.cancel()
-        job_id = job._trait_values["id"]
+        job_id = running.job_id
         del self.running[job_id]
         self.scheduler.release(job_id)
-        attempt.ended_at = time.time()
+        running.ahead = False
+        if attempt.ended_at is None:
+            attempt.ended_at = time.time()
         if not attempt.outcome:  # one that had run out of its time stays so, whenever its thread returns
             attempt.outcome = outcome
-        attempt.error = failure.summary if failure is not None else text
+        if outcome != "done":
+            attempt.error = failure.summary if failure is not None else text
         if job._files is not None:
             running.files_over(failure)
         if running.parted:
-            self._parted_over(running)
+            self.stopping.returned(running)
         elif running.why is Reason.TIMEOUT:
             attempt.outcome = "timeout"
             self.tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
@@ -345,29 +346,23 @@ class Flow:
             # Who asked for a stop gets one, even if the function was quicker.
             self.end(job, Verb.CANCEL, running.why or Reason.USER)
         elif outcome == "done":
-            if attempt.started_at is None:
-                attempt.started_at = attempt.ended_at
-                self.started(running)
             job._payload, job._preview = value, preview
-            if job._trait_values["progress"] is None:
-                self.end(job, Verb.FINISH)
-            else:
-                self.end(job, Verb.FINISH, progress=1.0)
+            self._finish(running)
         elif outcome == "released":
             self._move(job, Verb.RELEASE, text=text, attempt=attempt.number - 1, started_at=None)
-            self._enqueue(job)
+            self.enqueue(job)
         else:
             self.tried(job, failure or Failure.died("the work was stopped from outside"), None)
         self.pump_soon()
 
-    def _parted_over(self, running: Running) -> None:
-        job = running.job
-        job._set({"note": ""})
-        self.touch(job)
-        if job.ended and job._log is not None:
-            job._log.close()
-        if job._held_back and job.status is Status.PENDING:
-            self._enqueue(job)
+    def _finish(self, running: Running) -> None:
+        job, attempt = running.job, running.attempt
+        if attempt.started_at is None:
+            self.started(running, attempt.ended_at)
+        if job._trait_values["progress"] is None:
+            self.end(job, Verb.FINISH, ended_at=attempt.ended_at)
+        else:
+            self.end(job, Verb.FINISH, ended_at=attempt.ended_at, progress=1.0)
 
     def tried(self, job: Job, failure: Failure, reason: Reason | None) -> None:
         """An attempt failed: try again if there is a retry left."""
@@ -387,7 +382,7 @@ class Flow:
     def _retry_now(self, job: Job, round: int, attempt: int) -> None:
         if job.status is Status.PENDING and (job._round, job.attempt) == (round, attempt) and not self.closing:
             job._set({"retry_at": None})
-            self._enqueue(job)
+            self.enqueue(job)
             self.pump_soon()
 
     def fail(self, job: Job, failure: Failure, verb: Verb, reason: Reason | None) -> None:
@@ -417,19 +412,26 @@ class Flow:
             job_id = values["id"]
             del self.by_status[before][job_id]
             self.by_status[after][job_id] = job
-        job._set(changes)
+        if job._trait_notifiers:
+            job._set(changes)
+        else:
+            values.update(changes)
         if self.listeners or job._onlookers:
             self.touch(job)
 
     def end(self, job: Job, verb: Verb, reason: Reason | None = None, text: str = "", **changes: Any) -> None:
         """Move a job to its end, and tell everybody who waits for that."""
-        job_id = job._trait_values["id"]
-        self._asking.forget(job_id)
         values = job._trait_values
-        changes.update({name: empty for name, empty in _OVER if values[name]})
+        job_id = values["id"]
+        self._asking.forget(job_id)
+        for name, empty in _OVER:
+            if values[name]:
+                changes[name] = empty  # noqa: PERF403  (hardly ever)
+        if "ended_at" not in changes:
+            changes["ended_at"] = time.time()
         if job._stream is not None:
             changes.update(job._stream._words())
-        self._move(job, verb, reason, text, ended_at=time.time(), **changes)
+        self._move(job, verb, reason, text, **changes)
         if job._log is not None and job_id not in self.running:
             job._log.close()
         if job._callbacks and job.status is not Status.CANCELLED:
@@ -438,9 +440,7 @@ class Flow:
         if job._stream is not None:
             job._stream._end_with_job()
         if verb is not Verb.FINISH:
-            for dependent in list(self.dependents.get(job_id, ())):
-                if dependent.status is Status.PENDING and dependent.id not in self.running:
-                    self.spoiled(dependent)
+            self.edges.ended_badly(job_id)
         if job._waiters:
             waiters, job._waiters = job._waiters, None
             for waiter in waiters:
@@ -490,7 +490,3 @@ class Flow:
     def outbox(self) -> Mailbox:
         assert self.home is not None
         return self.home.outbox
-
-
-def _was(job: Job) -> str:
-    return "failed" if job.status is Status.FAILED else "was cancelled"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyjobs.columns import record_of
-from ipyjobs.conditions import Condition
+from ipyjobs.conditions import AfterOthers, AllSatisfied, Condition
 from ipyjobs.errors import InvalidOption, InvalidStateError, JobCancelled
 from ipyjobs.events import Event, local_time
 from ipyjobs.failure import Failure
@@ -24,7 +24,7 @@ from ipyjobs.pickling import Packed, Payload
 from ipyjobs.portable import Portable
 from ipyjobs.preview import Preview
 from ipyjobs.retry import Retry
-from ipyjobs.status import Reason, Status, Verb, WaitingFor, checked_status, step
+from ipyjobs.status import ENDED, Reason, Status, Verb, WaitingFor, checked_status, step
 from ipyjobs.traits import Field, Input, Outcome, Reactive
 from ipyjobs.waiting import Act, Countdown, Waiter
 
@@ -85,10 +85,10 @@ class Job(Portable, Reactive):
 
     # What is no trait has a slot: with over thirty attributes the instance's dictionary is a third of a job's memory.
     __slots__ = (
-        "_attrs", "_callbacks", "_described", "_failure", "_files", "_function", "_held_back", "_launch", "_log",
-        "_onlookers", "_opaque", "_packed", "_payload", "_preview", "_queued_at", "_removed", "_retry", "_round",
-        "_story", "_stream", "_told", "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine", "args",
-        "attempts", "change_dir", "condition", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err",
+        "_attrs", "_callbacks", "_condition", "_described", "_failure", "_files", "_function", "_held_back", "_launch",
+        "_log", "_onlookers", "_opaque", "_packed", "_payload", "_preview", "_queued_at", "_removed", "_retry",
+        "_round", "_story", "_stream", "_told", "_unsaid", "_upstream", "_variables", "_waiters", "_wants_engine",
+        "args", "attempts", "change_dir", "created_at", "engine", "func", "kwargs", "options", "redirect_out_err",
         "timeout", "wait_time_delta",
     )  # fmt: skip
 
@@ -183,7 +183,7 @@ class Job(Portable, Reactive):
         self.func = func
         self.args: tuple[Any, ...] = arguments_tuple(args)
         self.kwargs: dict[str, Any] = dict(kwargs) if kwargs else {}
-        self.condition = condition
+        self._condition = condition
         self.wait_time_delta = seconds("wait_time_delta", wait_time_delta)
         self.timeout = None if timeout is None else seconds("timeout", timeout)
         self.options = options
@@ -231,9 +231,20 @@ class Job(Portable, Reactive):
         return JobFuture(self)
 
     @property
+    def condition(self) -> Condition | None:
+        """When it may start. Once submitted, that its arguments are there is a part of it."""
+        if self._condition is None and self._upstream:
+            return AllSatisfied([AfterOthers(self._upstream)])
+        return self._condition
+
+    @condition.setter
+    def condition(self, condition: Condition | None) -> None:
+        self._condition = condition
+
+    @property
     def ended(self) -> bool:
         """Whether the job is over: done, failed or cancelled."""
-        return self.status.ended
+        return self._trait_values["status"] in ENDED
 
     @property
     def task(self) -> Any:
@@ -286,7 +297,7 @@ class Job(Portable, Reactive):
     def log(self) -> JobLog:
         """What the job has printed so far."""
         if self._log is None:
-            self._log = self._its_engine("read the log of").make_log(self)
+            return self._its_engine("read the log of").make_log(self)
         return self._log
 
     @property

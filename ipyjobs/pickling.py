@@ -9,9 +9,8 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import cloudpickle
 
@@ -22,6 +21,7 @@ Buffer = bytes | bytearray | memoryview
 """Where a pickle may lie."""
 
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+_NO_ARGUMENTS = pickle.dumps(((), {}), pickle.HIGHEST_PROTOCOL)
 
 
 class FutureLike:
@@ -31,8 +31,7 @@ class FutureLike:
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """A call, ready to travel."""
 
     function: bytes
@@ -40,6 +39,10 @@ class Packed:
     """The pickle of ``(args, kwargs)``."""
     upstream_ids: tuple[str, ...]
     """Jobs whose values the call needs, in the order met."""
+
+
+_TO_BE_MADE = threading.Lock()
+"""Stands for a payload's own lock: most are never loaded, or by one thread."""
 
 
 class Payload:
@@ -61,11 +64,12 @@ class Payload:
     @classmethod
     def of_bytes(cls, data: Buffer, buffers: tuple[Buffer, ...] = ()) -> Payload:
         """A payload that holds a pickle and, where it was made with `buffer_callback`, its buffers."""
-        payload = cls(None)
+        payload = cls.__new__(cls)
+        payload._value = None
         payload._data = data
         payload._buffers = buffers
         payload._error = None
-        payload._lock = threading.Lock()
+        payload._lock = _TO_BE_MADE
         return payload
 
     def load(self) -> object:
@@ -77,6 +81,11 @@ class Payload:
             The pickle cannot be loaded in this process; the cause says why.
         """
         lock = self._lock
+        if lock is _TO_BE_MADE:
+            with _TO_BE_MADE:
+                if self._lock is _TO_BE_MADE:
+                    self._lock = threading.Lock()
+                lock = self._lock
         if lock is None:
             return self._value
         with lock:
@@ -140,6 +149,8 @@ def pack(
         # The function is kept too: its id may be given to another one once it is gone.
         known = shared[id(function)] = (function, *_pack_function(function))
     _, code, upstream_ids = known
+    if not args and not kwargs:
+        return Packed(code, _NO_ARGUMENTS, upstream_ids)
     arguments = (args, dict(kwargs))
     if _is_plain(arguments):
         return Packed(code, pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL), upstream_ids)
@@ -154,11 +165,20 @@ def unpack(packed_function: Buffer, arguments: Buffer, upstream: Mapping[str, Pa
     """Function, args and kwargs of a call, as they were, with upstream values in place; for workers."""
     if upstream:
         function = _Unpickler(packed_function, (), upstream).load()
-        args, kwargs = _Unpickler(arguments, (), upstream).load()
     else:
         function = pickle.loads(packed_function)
+    return function, *unpack_arguments(arguments, upstream)
+
+
+def unpack_arguments(arguments: Buffer, upstream: Mapping[str, Payload]) -> tuple[Any, Any]:
+    """Args and kwargs of a call, with upstream values in place; for workers."""
+    if upstream:
+        args, kwargs = _Unpickler(arguments, (), upstream).load()
+    elif arguments == _NO_ARGUMENTS:
+        return (), {}
+    else:
         args, kwargs = pickle.loads(arguments)
-    return function, args, kwargs
+    return args, kwargs
 
 
 def dump_result(
@@ -314,9 +334,9 @@ def _is_plain(value: Any, depth: int = 4) -> bool:
     if depth == 0:
         return False
     if kind is tuple or kind is list:
-        return all(type(each) in _PLAIN or _is_plain(each, depth - 1) for each in value)
+        return _PLAIN.issuperset(map(type, value)) or all(_is_plain(each, depth - 1) for each in value)
     if kind is dict:
-        return all(type(key) in _PLAIN and _is_plain(each, depth - 1) for key, each in value.items())
+        return _PLAIN.issuperset(map(type, value)) and _is_plain([*value.values()], depth)
     return False
 
 

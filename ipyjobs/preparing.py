@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ipyjobs.engine import Engine
 
 
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+
+
 def prepare(job: Job, engine: Engine, shared: dict[Any, Any]) -> None:
     """Find the upstreams of a new job, and make ready what travels. On the thread that submits."""
     job._settle_in(engine)
@@ -40,7 +43,7 @@ def prepare(job: Job, engine: Engine, shared: dict[Any, Any]) -> None:
 
 def prepare_like(job: Job, template: Job, engine: Engine) -> None:
     """Make a job ready that is a copy of one that was: what travels is pickled already. On the engine's loop."""
-    job.args, job.kwargs, job.condition = template.args, template.kwargs, template.condition
+    job.args, job.kwargs, job._condition = template.args, template.kwargs, template._condition
     job._upstream, job._described, job._wants_engine = template._upstream, template._described, template._wants_engine
     name: str = job._called_on
     _give_places(job, engine, name)
@@ -94,6 +97,8 @@ def _look_for_engine(job: Job, engine: Engine, backend: str) -> None:
 
 
 def _find_upstreams(job: Job, engine: Engine) -> None:
+    if not job.kwargs and _PLAIN.issuperset(map(type, job.args)):
+        return
     upstream: dict[str, None] = {}
 
     def found(value: object) -> object:
@@ -112,5 +117,5 @@ def _find_upstreams(job: Job, engine: Engine) -> None:
     job.args, job.kwargs = replaced(job.args, found), replaced(job.kwargs, found)
     if upstream and not job._upstream:
         job._upstream = tuple(upstream)
-        others = AfterOthers(job._upstream)
-        job.condition = AllSatisfied([others] if job.condition is None else [job.condition, others])
+        if job._condition is not None:
+            job._condition = AllSatisfied([job._condition, AfterOthers(job._upstream)])

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 SHORT = 200
 LONG = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(NamedTuple):
     """A value as text, so that looking at it needs no unpickling."""
 
     type: str
@@ -20,6 +18,10 @@ class Preview:
     """One line of at most 200 characters."""
     text: str
     """At most 64 KiB."""
+
+
+NOTHING = Preview("NoneType", "", "")
+"""What None looks like."""
 
 
 class _Repr(reprlib.Repr):
@@ -48,12 +50,12 @@ def one_line(value: object, limit: int = SHORT) -> str:
 
 def preview(value: object) -> Preview:
     """Look at `value` once. Never raises."""
+    if value is None:
+        return NOTHING
     kind = type(value)
     name = (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )
-    if value is None:
-        return Preview(name, "", "")
     short = one_line(value)
     # A long container's repr costs more than the job may have; its short form says enough.
     sized: Any = value

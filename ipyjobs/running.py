@@ -26,22 +26,14 @@ class Running:
     """What a backend speaks to about one attempt; see `ipyjobs.execution.Context`."""
 
     __slots__ = (
-        "alarm",
-        "attempt",
-        "backend",
-        "files_broken",
-        "flow",
-        "job",
-        "over",
-        "parted",
-        "plain",
-        "stopping",
-        "why",
-    )
+        "ahead", "alarm", "attempt", "backend", "files_broken", "flow", "job", "job_id", "over", "parted", "plain",
+        "stopping", "why",
+    )  # fmt: skip
 
     def __init__(self, flow: Flow, job: Job, attempt: Attempt, backend: Backend) -> None:
         self.flow = flow
         self.job = job
+        self.job_id: str = job._trait_values["id"]
         self.attempt = attempt
         self.backend = backend
         """What runs it."""
@@ -56,15 +48,22 @@ class Running:
         self.alarm: asyncio.TimerHandle | None = None
         self.files_broken = False
         """The user's own files cannot be written."""
+        self.ahead = False
+        """It waits where another attempt runs, whose slots it takes over when it starts."""
 
     def asked_to_stop(self) -> bool:
         """`stopping`, as something that can be called."""
         return self.stopping
 
-    def started(self, worker: str = "") -> None:
-        self.attempt.worker = worker or self.attempt.worker
-        if not self.over and not self.parted and self.attempt.started_at is None:
-            self.flow.started(self)
+    def started(self, worker: str = "", at: float | None = None) -> None:
+        attempt = self.attempt
+        if worker:
+            attempt.worker = worker
+        if attempt.started_at is None and not self.over and not self.parted:
+            self.flow.started(self, at)
+
+    def taken_back(self) -> None:
+        self.flow.ahead.taken_back(self)
 
     def handle(self, text: str) -> None:
         self.attempt.handle = text
@@ -131,7 +130,9 @@ class Running:
             self.job._set({"address": address, "ready": ready})
             self.flow.touch(self.job)
 
-    def done(self, value: Payload, preview: Preview) -> None:
+    def done(self, value: Payload, preview: Preview, at: float | None = None) -> None:
+        if at is not None and not self.over:
+            self.attempt.ended_at = max(at, self.attempt.started_at or at)
         stream = self.job._stream
         if stream is not None and not self.parted:
             if stream._attached:

@@ -9,7 +9,7 @@ needs a free slot of each of them and overall. Slots belong to attempts: they ar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
@@ -41,18 +41,20 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    line: Line
-    rank: tuple[int, int]
-    """Minus the priority, then the order of submission: the smallest starts first."""
+    line: _Line
+    rank: int
+    """The smallest starts first: see `_rank`."""
     general: bool
     exclusive: bool = False
     need: int = 0
-    watching: frozenset[str] = frozenset()
+    watching: Collection[str] = ()
     alarm: int = 0
     """Which of the job's alarms counts; earlier ones are void."""
     by_clock: bool = False
     """The alarm goes by a clock that can be set."""
     place: str = "parked"
+    asked: bool = True
+    """Not one that only counts down."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,15 @@ class _Line:
     backend: _Count
     queue: _Count
     task: _Count | None = None
-    ready: list[tuple[tuple[int, int], str]] = field(default_factory=list[tuple[tuple[int, int], str]])
+    ready: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+
+
+_ORDERS = 1 << 48
+
+
+def _rank(priority: int, order: int) -> int:
+    """By priority, then by order of submission, in one number: the heap compares a dozen pairs for each job."""
+    return order - priority * _ORDERS
 
 
 def checked_limit(option: str, limit: object) -> int | None:
@@ -94,8 +104,16 @@ class Scheduler:
         """The job whose exclusive attempt holds its slots."""
         self._entries: dict[str, _Entry] = {}
         self._lines: dict[Line, _Line] = {}
-        self._held: dict[str, tuple[Line, bool]] = {}
-        self._watchers_by_job: dict[str, set[str]] = {}
+        self._held: dict[str, _Entry] = {}
+        self._ahead: dict[str, _Entry] = {}
+        self._last_ahead = 0
+        """No job ahead ranks behind this."""
+        self.overtaken = False
+        """A job has become ready that ranks before one ahead: those should be given back."""
+        self._watchers_by_job: dict[str, dict[str, None]] = {}
+        """In the order in which they came."""
+        self.counted_down: list[str] = []
+        """Those of `count_down` that have become ready; whoever reads it clears it."""
         self._due: deque[str] = deque()
         self._alarms: list[tuple[float, int, str]] = []
         self._alarm_numbers = 0
@@ -113,7 +131,7 @@ class Scheduler:
         exclusive: bool = False,
     ) -> None:
         """Take in a pending job, due to have its condition asked (see `park`, `ready`)."""
-        self._entries[job_id] = _Entry(line, (-priority, order), general, exclusive, place="due")
+        self._entries[job_id] = _Entry(self._line(line), _rank(priority, order), general, exclusive, place="due")
 
     def park(self, job_id: str, wakes: Wakes, now: float, since_1970: float | None = None) -> None:
         """The job's condition does not hold: ask again when `wakes` says so.
@@ -127,7 +145,7 @@ class Scheduler:
         entry.watching = wakes.jobs
         entry.need = min(max(1, wakes.need), len(wakes.jobs))
         for each in wakes.jobs:
-            self._watchers_by_job.setdefault(each, set()).add(job_id)
+            self._watchers_by_job.setdefault(each, {})[job_id] = None
         at = wakes.at
         entry.by_clock = at is not None and since_1970 is not None
         if at is not None and since_1970 is not None:
@@ -139,14 +157,23 @@ class Scheduler:
             entry.alarm = self._alarm_numbers
             heappush(self._alarms, (at, entry.alarm, job_id))
 
+    def count_down(self, job_id: str, awaited: Collection[str]) -> None:
+        """The job is ready, without being asked, when all of these have ended."""
+        entry = self._entries[job_id]
+        entry.place = "parked"
+        entry.asked = False
+        entry.watching = awaited
+        entry.need = len(awaited)
+        for each in awaited:
+            self._watchers_by_job.setdefault(each, {})[job_id] = None
+
     def ready(self, job_id: str) -> None:
         """The job's condition holds: it may start when a slot is free."""
         entry = self._entries[job_id]
         if entry.watching:
             self._forget_watches(job_id, entry)
         entry.alarm = 0
-        entry.place = "ready"
-        heappush(self._line(entry.line).ready, (entry.rank, job_id))
+        self._queue(job_id, entry)
 
     def remove(self, job_id: str) -> None:
         """Forget a pending job; one that holds a slot keeps it until `release`."""
@@ -164,8 +191,14 @@ class Scheduler:
             entry = self._entries[watcher]
             # Count down rather than ask: a job after 5,000 others is asked once, not 5,000 times.
             entry.need -= 1
-            if entry.need <= 0:
+            if entry.need > 0:
+                continue
+            if entry.asked:
                 self.wake(watcher)
+            else:
+                entry.watching = ()
+                self._queue(watcher, entry)
+                self.counted_down.append(watcher)
 
     def wake(self, job_id: str) -> None:
         """Have the job's condition asked at the next `due`, whatever it waits for."""
@@ -211,32 +244,60 @@ class Scheduler:
             while True:
                 _, job_id = heappop(line.ready)
                 entry = self._entries.pop(job_id)
-                self._held[job_id] = entry.line, entry.general
-                line.backend.used += 1
-                line.queue.used += 1
-                self.total.used += entry.general
-                if line.task is not None:
-                    line.task.used += 1
+                self._hold(job_id, entry)
                 started.append(job_id)
                 if entry.exclusive:
                     self.alone = job_id
+                    self.overtaken = bool(self._ahead)
                     return started
                 # The usual case, one line with a long queue, is spared the comparison of lines.
                 if not alone or not line.ready or not self._may_start(line):
                     break
         return started
 
+    def next_after(self, leader: str) -> str | None:
+        """The job that would start if the attempt of `leader`, which holds a slot or is ahead itself, ended now.
+
+        Only one of the same line: it takes over exactly the slots that `leader` gives back, so no limit can be passed.
+        """
+        held = self._held.get(leader) or self._ahead[leader]
+        line = held.line
+        if not line.ready:
+            return None
+        self._count_held(held, -1)
+        best = self._best_line()
+        self._count_held(held, 1)
+        if best is not line:
+            return None
+        job_id = line.ready[0][1]
+        entry = self._entries[job_id]
+        return job_id if entry.general is held.general and not entry.exclusive else None
+
+    def send_ahead(self, job_id: str) -> None:
+        """A job that `next_after` has named is sent to where its leader runs; it holds no slots until `follow`."""
+        entry = self._entries.pop(job_id)
+        heappop(entry.line.ready)
+        if not self._ahead or entry.rank > self._last_ahead:
+            self._last_ahead = entry.rank
+        self._ahead[job_id] = entry
+
+    def follow(self, job_id: str) -> None:
+        """A job ahead starts, with the slots that its leader has just given back."""
+        self._hold(job_id, self._ahead.pop(job_id))
+
+    def give_back(self, job_id: str) -> None:
+        """A job ahead waits for a slot again, where it waited before."""
+        entry = self._ahead.pop(job_id)
+        self._entries[job_id] = entry
+        self._queue(job_id, entry)
+
     def release(self, job_id: str) -> None:
         """The attempt is over: its slots are free again. Doing it twice is harmless."""
-        held = self._held.pop(job_id, None)
-        if held is not None:
-            name, general = held
-            line = self._line(name)
-            line.backend.used -= 1
-            line.queue.used -= 1
-            self.total.used -= general
-            if line.task is not None:
-                line.task.used -= 1
+        entry = self._held.pop(job_id, None)
+        if entry is None:
+            self._ahead.pop(job_id, None)
+        else:
+            self._count_held(entry, -1)
             if job_id == self.alone:
                 self.alone = None
 
@@ -261,11 +322,15 @@ class Scheduler:
 
     def reprioritize(self, job_id: str, priority: int) -> None:
         """Change the rank of a pending job."""
-        entry = self._entries.get(job_id)
+        entry = self._entries.get(job_id) or self._ahead.get(job_id)
         if entry is not None:
-            entry.rank = (-priority, entry.rank[1])
+            entry.rank = _rank(priority, entry.rank % _ORDERS)
+            if job_id in self._ahead:
+                self.overtaken = True
+                return
             if entry.place == "ready":
-                line = self._line(entry.line)
+                self.overtaken = bool(self._ahead)
+                line = entry.line
                 line.ready = [each for each in line.ready if each[1] != job_id] + [(entry.rank, job_id)]
                 heapify(line.ready)
 
@@ -276,12 +341,17 @@ class Scheduler:
         entry = self._entries.get(job_id)
         return entry is not None and entry.place == "ready"
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a job may be ready that has no slot."""
+        return any(each.ready for each in self._lines.values())
+
     def missing(self, job_id: str) -> int:
         """How many more of the jobs it watches must end before the job is asked."""
         entry = self._entries.get(job_id)
         return max(0, entry.need) if entry is not None and entry.place == "parked" else 0
 
-    def watched(self, job_id: str) -> Iterable[str]:
+    def watched(self, job_id: str) -> Collection[str]:
         """The pending jobs that wait for this one."""
         return self._watchers_by_job.get(job_id, ())
 
@@ -290,7 +360,31 @@ class Scheduler:
         """The jobs whose attempts hold slots."""
         return frozenset(self._held)
 
+    @property
+    def ahead(self) -> frozenset[str]:
+        """The jobs that were sent ahead of their slots."""
+        return frozenset(self._ahead)
+
     # -- private
+
+    def _hold(self, job_id: str, entry: _Entry) -> None:
+        self._held[job_id] = entry
+        self._count_held(entry, 1)
+
+    def _count_held(self, entry: _Entry, one: int) -> None:
+        line = entry.line
+        line.backend.used += one
+        line.queue.used += one
+        if line.task is not None:
+            line.task.used += one
+        if entry.general:
+            self.total.used += one
+
+    def _queue(self, job_id: str, entry: _Entry) -> None:
+        entry.place = "ready"
+        heappush(entry.line.ready, (entry.rank, job_id))
+        if self._ahead and entry.rank < self._last_ahead:
+            self.overtaken = True
 
     def _best_line(self) -> _Line | None:
         best: _Line | None = None
@@ -341,8 +435,8 @@ class Scheduler:
         for each in entry.watching:
             watchers = self._watchers_by_job.get(each)
             if watchers is not None:
-                watchers.discard(job_id)
+                watchers.pop(job_id, None)
                 if not watchers:
                     del self._watchers_by_job[each]
-        entry.watching = frozenset()
+        entry.watching = ()
         entry.alarm = 0

@@ -58,6 +58,7 @@ class Stopping:
     def remove(self, jobs: Sequence[Job], refused: Collection[Job] = ()) -> list[Job]:
         """Cancel jobs and forget them; those that can't be cancelled stay, and are given back."""
         flow = self._flow
+        flow.ahead.take_back()
         _, kept = self.obey(jobs, refused, strict=len(jobs) == 1)
         for job in [each for each in jobs if each not in kept] if kept else jobs:
             if flow.jobs.pop(job.id, None) is not None:
@@ -70,15 +71,7 @@ class Stopping:
             flow.past.append(Past.of(job))
         del flow.by_status[job.status][job.id]
         job._removed = True
-        for each in job._upstream:
-            dependents = flow.dependents.get(each, [])
-            if job in dependents:
-                dependents.remove(job)
-        for dependent in flow.dependents.pop(job.id, []):
-            if dependent.status is Status.PENDING and dependent.id not in flow.running:
-                flow.scheduler.remove(dependent.id)
-                why = f"needs the result of {job.name!r}, which was removed"
-                flow.end(dependent, Verb.CANCEL, Reason.UPSTREAM, why)
+        flow.edges.remove(job)
         for listener in flow.listeners:
             listener(job)
 
@@ -119,6 +112,16 @@ class Stopping:
             self._part(running, "timed out")
             running.attempt.outcome = "timeout"
             flow.tried(job, Failure.of(JobTimeout(job.name, job.timeout or 0)), Reason.TIMEOUT)
+
+    def returned(self, running: Running) -> None:
+        """Work that went on without its job has returned."""
+        flow, job = self._flow, running.job
+        job._set({"note": ""})
+        flow.touch(job)
+        if job.ended and job._log is not None:
+            job._log.close()
+        if job._held_back and job.status is Status.PENDING:
+            flow.enqueue(job)
 
     def _part(self, running: Running, what: str) -> None:
         """The job goes on without an attempt that can't be stopped; its work keeps its slot until it returns."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Protocol
 
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
@@ -12,6 +12,34 @@ from ipyjobs.generators import GENERATORS
 from ipyjobs.pickling import Packed, Payload
 from ipyjobs.preview import preview
 from ipyjobs.sources import LoopSource
+
+
+class Forward(Protocol):
+    """Takes attempts ahead of their time, so that a worker need not wait for the engine's loop between two."""
+
+    def leaders(self) -> Iterable[Context]:
+        """The attempts behind which one more could be sent."""
+        ...
+
+    def may_follow(self, packed: Packed | None, options: Mapping[str, Any], upstream: Iterable[Payload]) -> bool:
+        """Whether such a call can be sent ahead."""
+        ...
+
+    def start_after(self, call: Call, context: Context, leader: Context) -> bool:
+        """Send an attempt to where `leader` runs, to begin there when that has ended; whether there is room for more.
+
+        It has no slot and its job is pending until the backend says `context.started()`, which it does when it hears
+        of the leader's end. What was not begun may be given back by `context.taken_back()`.
+        """
+        ...
+
+    def flush(self) -> None:
+        """All has been said that can be said at present."""
+        ...
+
+    def take_back(self) -> None:
+        """Give back whatever was sent ahead and has not begun."""
+        ...
 
 
 class Backend:
@@ -29,6 +57,8 @@ class Backend:
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         """How many attempts may run here at once; None: no limit of its own."""
+        self.forward: Forward | None = None
+        """Takes attempts ahead, where the backend can do that."""
         self.hold: Callable[[], None] = _nothing
         self.settle: Callable[[], None] = _nothing
         """Given by the engine. A backend that tells an outcome from a callback of its own may put it between the two:

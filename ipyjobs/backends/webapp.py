@@ -113,7 +113,7 @@ class _App:
             inner = replace(call, function=run_command, args=(webapp.at(self._port),), packed=None)
         else:
             arguments = (webapp.ip, self._port)
-            packed = call.packed and replace(call.packed, arguments=pickle.dumps((arguments, {})))
+            packed = call.packed and call.packed._replace(arguments=pickle.dumps((arguments, {})))
             inner = replace(call, args=arguments, packed=packed)
         try:
             self._inner.start(inner, cast("Context", self))
@@ -139,8 +139,12 @@ class _App:
 
     # -- what the backend says
 
-    def started(self, worker: str = "") -> None:
-        self._context.started(worker)
+    @property
+    def job_id(self) -> str:
+        return self._context.job_id
+
+    def started(self, worker: str = "", at: float | None = None) -> None:
+        self._context.started(worker, at)
         pid = worker.removeprefix("pid ")
         if pid.isdigit():
             self._root = int(pid)
@@ -169,11 +173,11 @@ class _App:
     def yields(self, source: Source) -> None:
         self._context.yields(source)
 
-    def done(self, value: Payload, preview: Preview) -> None:
+    def done(self, value: Payload, preview: Preview, at: float | None = None) -> None:
         if self._ended():
             return
         if self._was_ready:
-            self._context.done(value, preview)
+            self._context.done(value, preview, at)
         else:
             self._fail(f"ended before it listened on {self._webapp.ip}:{self._port}")
 

@@ -42,7 +42,7 @@ class Heard:
         self.failure: Failure | None = None
         self.why = ""
 
-    def started(self, worker: str = "") -> None:
+    def started(self, worker: str = "", at: float | None = None) -> None:
         self.events.append("started")
         self.worker = worker
         self.begun.set()
@@ -66,7 +66,7 @@ class Heard:
     def note(self, text: str) -> None:
         self.events.append("note")
 
-    def done(self, value: Payload, preview: Preview) -> None:
+    def done(self, value: Payload, preview: Preview, at: float | None = None) -> None:
         self.payload, self.preview = value, preview
         self._end("done")
 

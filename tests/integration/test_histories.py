@@ -41,7 +41,7 @@ class Puppet(Backend):
         self.stubborn = stubborn
         self.given: dict[Context, Call] = {}
         self.begun: set[Context] = set()
-        self.to_stop: set[Context] = set()
+        self.to_stop: dict[Context, None] = {}
         self.wrong: list[str] = []
 
     def start(self, call: Call, context: Context) -> None:
@@ -53,13 +53,13 @@ class Puppet(Backend):
         self.given[context] = call
 
     def stop(self, context: Context) -> bool:
-        self.to_stop.add(context)
+        self.to_stop[context] = None
         return not self.stubborn
 
     def over(self, context: Context) -> None:
         del self.given[context]
         self.begun.discard(context)
-        self.to_stop.discard(context)
+        self.to_stop.pop(context, None)
 
     async def close(self) -> None:
         for context in list(self.given):
@@ -69,6 +69,69 @@ class Puppet(Backend):
 
 class StubbornPuppet(Puppet):
     name = "stubborn"
+
+
+class EagerPuppet(Puppet):
+    """Takes attempts ahead: they wait behind the one they follow, as in a worker's socket."""
+
+    name = "eager"
+
+    def __init__(self) -> None:
+        super().__init__(stubborn=False)
+        self.forward = self
+        self.behind: dict[Context, list[Context]] = {}
+
+    def start(self, call: Call, context: Context) -> None:
+        super().start(call, context)
+        self.behind[context] = []
+
+    def leaders(self) -> list[Context]:
+        return [each for each in self.behind if each not in self.to_stop and len(self.behind[each]) < 2]
+
+    def may_follow(self, packed: object, options: object, upstream: object) -> bool:
+        return True
+
+    def start_after(self, call: Call, context: Context, leader: Context) -> bool:
+        super().start(call, context)
+        self.behind[leader].append(context)
+        return len(self.behind[leader]) < 2
+
+    def flush(self) -> None:
+        pass
+
+    def take_back(self) -> None:
+        for followers in self.behind.values():
+            self.drop(followers)
+
+    def drop(self, followers: list[Context]) -> None:
+        for each in [each for each in followers if each not in self.to_stop]:
+            followers.remove(each)
+            super().over(each)
+            each.taken_back()
+
+    def over(self, context: Context) -> None:
+        """What it is told of first must be told to the engine, then `step`."""
+        super().over(context)
+        for followers in self.behind.values():
+            if context in followers:
+                followers.remove(context)
+
+    def step(self, context: Context, *, worker_lives: bool) -> None:
+        """The attempt has ended: the next begins, or none does because the worker has gone."""
+        followers = self.behind.pop(context, [])
+        if worker_lives and followers:
+            first, *others = followers
+            self.behind[first] = others
+            self.begun.add(first)
+            first.started("somewhere")
+        else:
+            for each in followers:
+                super().over(each)
+                each.released("its worker went away")
+
+
+class EagerJob(Job):
+    backend_name = "eager"
 
 
 class PuppetJob(Job):
@@ -96,11 +159,12 @@ class Histories(RuleBasedStateMachine):
     def begin(self, limit: int | None, queue: int | None) -> None:
         self.loop = Clock()
         self.engine = Engine(EngineSetting(max_jobs=limit, print_traceback=False, echo=False), threaded=False)
-        self.puppets = (Puppet(stubborn=False), StubbornPuppet(stubborn=True))
+        self.puppets = (Puppet(stubborn=False), StubbornPuppet(stubborn=True), EagerPuppet())
         for each in self.puppets:
             self.engine.add_backend(each)
         self.flags: list[Flag] = []
         self.names = itertools.count(1)
+        self.used: dict[str, tuple[int, int | None]] = {}
 
         async def start() -> None:
             self.engine.start()
@@ -123,7 +187,8 @@ class Histories(RuleBasedStateMachine):
     # -- what users do
 
     @rule(
-        target=jobs, count=st.integers(1, 4), kind=st.sampled_from([PuppetJob, StubbornJob]), retries=st.integers(0, 2),
+        target=jobs, count=st.integers(1, 4), retries=st.integers(0, 2),
+        kind=st.sampled_from([PuppetJob, StubbornJob, EagerJob, EagerJob]),
         delay_s=st.sampled_from([0.0, 1.0]), queue=st.sampled_from(["default", "narrow"]), priority=st.integers(-1, 1),
         timeout=st.sampled_from([None, None, 5.0]), needs=st.lists(jobs, max_size=2), after=st.lists(jobs, max_size=1),
         flagged=st.sampled_from([False, False, False, True]),
@@ -154,6 +219,16 @@ class Histories(RuleBasedStateMachine):
                 )
             )
         self.do(lambda: self.engine.submit(*reversed(made)))
+        return multiple(*made)
+
+    @rule(target=jobs, count=st.integers(2, 6), queue=st.sampled_from(["default", "default", "narrow"]),
+          priority=st.integers(0, 1), needs=st.lists(jobs, max_size=1))  # fmt: skip
+    def submit_side_by_side(self, count: int, queue: str, priority: int, needs: list[Job]) -> Any:
+        made = [
+            EagerJob(print, tuple(needs), name=f"j{next(self.names)}", queue=queue, priority=priority)
+            for _ in range(count)
+        ]
+        self.do(lambda: self.engine.submit(*made))
         return multiple(*made)
 
     @rule(job=jobs)
@@ -206,7 +281,11 @@ class Histories(RuleBasedStateMachine):
             for puppet in self.puppets
             for context in puppet.given
             if begun is None or (context in puppet.begun) is begun
+            if not self.ahead(puppet, context)
         ]
+
+    def ahead(self, puppet: Puppet, context: Context) -> bool:
+        return isinstance(puppet, EagerPuppet) and any(context in each for each in puppet.behind.values())
 
     @precondition(lambda self: self.attempts(begun=False))
     @rule(data=st.data())
@@ -231,6 +310,8 @@ class Histories(RuleBasedStateMachine):
                     context.failed(Failure.of(ValueError("no")))
                 else:
                     context.failed(Failure.died("killed by SIGKILL"))
+            if isinstance(puppet, EagerPuppet):
+                puppet.step(context, worker_lives=outcome == "done")
 
         self.do(end)
         assert cancelled is None or cancelled.status is Status.CANCELLED, "who asked for a stop gets one"
@@ -252,21 +333,32 @@ class Histories(RuleBasedStateMachine):
                 self.do(lambda context=context: context.started("somewhere"))
             else:
                 puppet.over(context)
-                good = outcome == "done"
-                self.do(
-                    lambda context=context, good=good: (
-                        context.done(Payload("value"), preview("value"))
-                        if good
-                        else context.failed(Failure.of(ValueError("no")))
-                    )
-                )
+                self.do(lambda puppet=puppet, context=context, outcome=outcome: self.end(puppet, context, outcome))
+
+    def end(self, puppet: Puppet, context: Context, outcome: str) -> None:
+        if outcome == "done":
+            context.done(Payload("value"), preview("value"))
+        else:
+            context.failed(Failure.of(ValueError("no")))
+        if isinstance(puppet, EagerPuppet):
+            puppet.step(context, worker_lives=outcome == "done")
 
     @precondition(lambda self: self.attempts(begun=False))
     @rule(data=st.data())
     def it_is_released(self, data: st.DataObject) -> None:
         puppet, context = data.draw(st.sampled_from(self.attempts(begun=False)))
         puppet.over(context)
-        self.do(lambda: context.released("its worker went away"))
+
+        def release() -> None:
+            context.released("its worker went away")
+            if isinstance(puppet, EagerPuppet):
+                puppet.step(context, worker_lives=False)
+
+        self.do(release)
+
+    @rule()
+    def all_that_is_ahead_is_taken_back(self) -> None:
+        self.do(self.engine.flow.ahead.take_back)
 
     @precondition(lambda self: any(puppet.to_stop for puppet in self.puppets))
     @rule(data=st.data())
@@ -274,7 +366,13 @@ class Histories(RuleBasedStateMachine):
         found = [(puppet, context) for puppet in self.puppets for context in puppet.to_stop]
         puppet, context = data.draw(st.sampled_from(found))
         puppet.over(context)
-        self.do(context.stopped)
+
+        def stop() -> None:
+            context.stopped()
+            if isinstance(puppet, EagerPuppet):
+                puppet.step(context, worker_lives=False)
+
+        self.do(stop)
 
     # -- what always holds
 
@@ -293,11 +391,28 @@ class Histories(RuleBasedStateMachine):
         if not hasattr(self, "engine"):
             return
         flow, scheduler = self.engine.flow, self.engine.scheduler
-        assert scheduler.holding == set(flow.running)
+        ahead = {job_id for job_id, running in flow.running.items() if running.ahead}
+        assert scheduler.ahead == ahead
+        assert all(self.engine.jobs[job_id].status is Status.PENDING for job_id in ahead)
+        assert scheduler.holding == set(flow.running) - ahead
         assert [wrong for puppet in self.puppets for wrong in puppet.wrong] == []
-        assert len(flow.running) == len(self.attempts()) == scheduler.total.used
+        assert len(flow.running) - len(ahead) == len(self.attempts()) == scheduler.total.used
+        assert len(flow.running) == sum(len(puppet.given) for puppet in self.puppets)
         for name, count in scheduler.queues.items():
-            assert count.used == sum(running.job.queue == name for running in flow.running.values())
+            holding = [running for running in flow.running.values() if not running.ahead]
+            assert count.used == sum(running.job.queue == name for running in holding)
+
+    @invariant()
+    def no_limit_is_passed(self) -> None:
+        """Unless it was lowered since."""
+        if not hasattr(self, "engine"):
+            return
+        scheduler = self.engine.scheduler
+        for name, count in [("", scheduler.total), *scheduler.queues.items()]:
+            before, limit = self.used.get(name, (0, count.limit))
+            lowered = limit != count.limit and (limit is None or (count.limit is not None and count.limit < limit))
+            assert count.limit is None or count.used <= count.limit or count.used <= before or lowered
+            self.used[name] = count.used, count.limit
 
     @invariant()
     def every_story_is_a_way_through_the_table(self) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import psutil
@@ -58,9 +59,9 @@ async def test_a_folder_that_is_gone_fails_the_job_and_says_so(
     await run(backend, echo).value()
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
-    backend._look_around()  # pyright: ignore[reportPrivateUsage]
+    backend.look_around()
     (tmp_path / "gone").rmdir()
-    backend._look_around = lambda: None  # type: ignore[method-assign]
+    backend.look_around = lambda: None  # type: ignore[method-assign]
 
     with pytest.raises(FileNotFoundError, match="gone"):
         await run(backend, echo).value()
@@ -131,6 +132,50 @@ async def test_a_seed_does_not_reach_the_next_job(backend: ProcessBackend) -> No
 
 def imports(name: str) -> Any:
     return __import__(name).value
+
+
+def count() -> int:
+    """How often it was called, as far as its own module knows."""
+    globals()["calls"] = globals().get("calls", 0) + 1
+    return globals()["calls"]
+
+
+def collect(value: int, into: list[int] = []) -> int:  # noqa: B006  (that is what is tested)
+    into.append(value)
+    return len(into)
+
+
+async def test_a_function_that_is_sent_again_begins_anew(backend: ProcessBackend) -> None:
+    """As if it were unpickled each time, although the worker may know it by then."""
+    function = in_main(count)
+    pids = {await run(backend, pid).value() for _ in range(2)}
+
+    assert [await run(backend, function).value() for _ in range(4)] == [1, 1, 1, 1]
+    assert [await run(backend, in_main(collect), 1).value() for _ in range(4)] == [1, 1, 1, 1]
+    assert await run(backend, in_main(attributes)).value() == [] == await run(backend, in_main(attributes)).value()
+    assert {await run(backend, pid).value()} == pids
+
+
+def attributes() -> list[str]:
+    """What an earlier call has left at the function itself."""
+    import gc
+    import sys
+    from types import FunctionType
+
+    code = sys._getframe().f_code
+    mine = [each for each in gc.get_objects() if type(each) is FunctionType and each.__code__ is code]
+    found = [name for each in mine for name in vars(each)]
+    for each in mine:
+        each.left = True  # type: ignore[attr-defined]
+    return found
+
+
+def in_main(function: FunctionType) -> FunctionType:
+    """The function as if it were defined in a cell."""
+    variables: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+    made = FunctionType(function.__code__, variables, function.__name__, function.__defaults__)
+    made.__module__ = "__main__"
+    return made
 
 
 async def test_a_worker_that_has_imported_a_file_which_has_changed_since_is_retired(

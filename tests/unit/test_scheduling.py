@@ -204,6 +204,115 @@ def test_nobody_watches_for_a_removed_job() -> None:
     assert not list(scheduler.watched("a"))
 
 
+def test_the_next_after_an_attempt_is_what_would_start_at_its_end() -> None:
+    scheduler = scheduler_with("a", "b", "c", limit=1)
+    scheduler.take()
+    assert scheduler.next_after("a") == "b"
+    scheduler.send_ahead("b")
+    assert scheduler.next_after("a") == scheduler.next_after("b") == "c"
+    assert scheduler.take() == []
+
+    scheduler.release("a")
+    scheduler.follow("b")
+
+    assert (scheduler.holding, scheduler.ahead) == ({"b"}, frozenset())
+    assert scheduler.take() == []
+
+
+def test_an_exclusive_job_overtakes_what_is_ahead_and_never_follows() -> None:
+    scheduler = scheduler_with("a", "b", limit=2)
+    scheduler.set_limit(1, backend="thread")
+    scheduler.take()
+    scheduler.send_ahead("b")
+    scheduler.add("main", Line("local", "default"), order=8, exclusive=True)
+    scheduler.ready("main")
+
+    assert scheduler.take() == ["main"]
+    assert scheduler.overtaken
+    scheduler.give_back("b")
+    assert scheduler.next_after("a") is None
+    scheduler.add("main too", LINE, priority=1, order=9, exclusive=True)
+    scheduler.ready("main too")
+    scheduler.release("main")
+    assert scheduler.next_after("a") is None
+
+
+def test_values_are_counted_down_without_asking() -> None:
+    scheduler = Scheduler()
+    scheduler.add("x", LINE)
+    scheduler.count_down("x", ["a", "b"])
+    assert scheduler.missing("x") == 2
+
+    scheduler.ended("a")
+    assert scheduler.take() == []
+    scheduler.ended("b")
+
+    assert scheduler.due(0) == []
+    assert scheduler.counted_down == ["x"]
+    assert scheduler.take() == ["x"]
+    assert not scheduler.watched("a")
+
+
+def test_a_removed_job_is_no_longer_counted_down() -> None:
+    scheduler = Scheduler()
+    scheduler.add("x", LINE)
+    scheduler.count_down("x", ["a", "b"])
+
+    scheduler.remove("x")
+    scheduler.ended("a")
+
+    assert not scheduler.watched("b")
+    assert scheduler.take() == []
+
+
+def test_what_is_given_back_waits_where_it_waited() -> None:
+    scheduler = scheduler_with("a", "b", "c", limit=1)
+    scheduler.take()
+    scheduler.send_ahead("b")
+
+    scheduler.give_back("b")
+    scheduler.release("a")
+
+    assert scheduler.take() == ["b"]
+
+
+def test_nothing_of_another_line_follows() -> None:
+    scheduler = scheduler_with("a", limit=1)
+    scheduler.add("other", Line("process", "default"), order=7)
+    scheduler.ready("other")
+    scheduler.add("later", LINE, order=8)
+    scheduler.ready("later")
+    scheduler.take()
+
+    assert scheduler.next_after("a") is None
+
+
+def test_a_full_queue_keeps_nobody_else_from_following() -> None:
+    scheduler = scheduler_with("a", limit=2)
+    scheduler.set_limit(1, queue="narrow")
+    for order, job_id in enumerate(("n1", "n2"), 2):
+        scheduler.add(job_id, Line("thread", "narrow"), order=order)
+        scheduler.ready(job_id)
+    scheduler.add("later", LINE, order=8)
+    scheduler.ready("later")
+    assert scheduler.take() == ["a", "n1"]
+
+    assert scheduler.next_after("a") == "later"
+    assert scheduler.next_after("n1") == "n2"
+
+
+def test_it_is_said_when_one_that_is_ahead_is_overtaken() -> None:
+    scheduler = scheduler_with("a", "b", "c", limit=1)
+    scheduler.take()
+    scheduler.send_ahead("b")
+    assert not scheduler.overtaken
+
+    scheduler.add("urgent", LINE, priority=1, order=9)
+    scheduler.ready("urgent")
+
+    assert scheduler.overtaken
+
+
 class Histories(RuleBasedStateMachine):
     """Random histories against a model that knows nothing but sets."""
 
@@ -323,6 +432,27 @@ class Histories(RuleBasedStateMachine):
             )
             sole = self.line[job_id].task == "sole" and any(self.line[each].task == "sole" for each in self.held)
             assert full or queue_full or sole
+
+    @rule(data=st.data())
+    def send_ahead(self, data: st.DataObject) -> None:
+        """The next after an attempt starts with its slots, or is given back."""
+        if not self.held:
+            return
+        leader = data.draw(st.sampled_from(sorted(self.held)))
+        follower = self.scheduler.next_after(leader)
+        assert follower is None or self.line[follower] == self.line[leader]
+        if follower is None:
+            return
+        same_line = [each for each in self.ready if self.line[each] == self.line[leader]]
+        assert follower == min(same_line, key=self.rank.__getitem__)
+        self.scheduler.send_ahead(follower)
+        if data.draw(st.booleans()):
+            self.scheduler.release(leader)
+            self.scheduler.follow(follower)
+            self.held = self.held - {leader} | {follower}
+            self.ready.discard(follower)
+        else:
+            self.scheduler.give_back(follower)
 
     @invariant()
     def slots_are_counted_right(self) -> None:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import signal
-import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ipyjobs.backends import Backend
 from ipyjobs.backends.process import linux, wire
+from ipyjobs.backends.process.ahead import Ahead
 from ipyjobs.backends.process.host import Guards, Host
 from ipyjobs.backends.process.line import Line
+from ipyjobs.backends.process.obituaries import Obituaries
+from ipyjobs.backends.process.surroundings import Surroundings
+from ipyjobs.backends.process.workers import Work, Worker
 from ipyjobs.errors import WorkersBroken
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
 from ipyjobs.log import logger
 from ipyjobs.pickling import Packed, Payload, pack
-from ipyjobs.preview import Preview
+from ipyjobs.preview import NOTHING, Preview
 from ipyjobs.remote import RemoteSource
 
 TRIES = 5
@@ -30,46 +31,6 @@ TRIES = 5
 MEASURE_S = 1.0
 
 _SCALARS = frozenset({type(None), int, float, bool, str, bytes})
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """One attempt, from `start` to its end."""
-
-    call: Call
-    context: Context
-    packed: Packed
-    fresh: bool
-    number: int = 0
-    """Of the call, as its worker marks it."""
-    worker: _Worker | None = None
-    started: bool = False
-    stopping: bool = False
-    source: RemoteSource | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    """One process, from before its birth to after its death."""
-
-    number: int
-    slot: int
-    line: Line = field(init=False)
-    pid: int = 0
-    """0 until it is ready."""
-    name: str = ""
-    handle: str = ""
-    """Process and the clock tick it started at, as processes are numbered anew."""
-    used: bool = False
-    retiring: bool = False
-    has_files: bool = False
-    """It has imported files that the user may edit, and may refuse a call because of that."""
-    surroundings: int = -1
-    """Version of the environment, folder and search path that it has."""
-    imports: int = 0
-    """Version of environment and search path that its imports were made with."""
-    memory_bytes: int = 0
-    work: _Work | None = None
 
 
 class ProcessBackend(Backend):
@@ -97,10 +58,10 @@ class ProcessBackend(Backend):
         self._guarded = linux.available() if guarded is None else guarded
         self._guards: Guards | None = guard
         self._host: Host | None = None
-        self._works: dict[Context, _Work] = {}
-        self._waiting: deque[_Work] = deque()
-        self._workers: dict[int, _Worker] = {}
-        self._idle: list[_Worker] = []
+        self._works: dict[Context, Work] = {}
+        self._waiting: deque[Work] = deque()
+        self._workers: dict[int, Worker] = {}
+        self._idle: list[Worker] = []
         self._starting = 0
         self._numbers = itertools.count(1)
         self._slots = list(range(wire.SLOTS - 1, -1, -1))
@@ -109,12 +70,8 @@ class ProcessBackend(Backend):
         self._closing = False
         self._down = False
         """The host has died too often; the next job tries again."""
-        self._environ: dict[bytes, bytes] = {}
-        self._cwd = ""
-        self._path: list[str] = []
-        self._sent_path: list[str] = []
-        self._surroundings = self._imports = 0
-        self._oom_kills = 0
+        self.around = Surroundings()
+        self.ahead = self.forward = Ahead(self)
 
     def pack(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], shared: dict[Any, Any]
@@ -122,10 +79,10 @@ class ProcessBackend(Backend):
         return pack(function, args, kwargs, shared)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._closing = self._down = False
-        self._look_around()
-        self._oom_kills = linux.oom_kills()
+        self.look_around()
+        self._obituaries = Obituaries()
         if self._guarded:
             from ipyjobs.backends.process.guarded import SharedGuard  # only where there is one
 
@@ -142,11 +99,11 @@ class ProcessBackend(Backend):
 
     def start(self, call: Call, context: Context) -> None:
         packed = call.packed or pack(call.function, call.args, call.kwargs, {})
-        work = self._works[context] = _Work(call, context, packed, bool(call.options.get("fresh")))
+        work = self._works[context] = Work(call, context, packed, bool(call.options.get("fresh")))
         for payload in call.upstream.values():
             if payload.size_bytes is None and type(payload.load()) not in _SCALARS:
                 # Pickling takes as long as it takes; not on this loop.
-                ready = self._loop.run_in_executor(None, _pickle, tuple(call.upstream.values()))
+                ready = self.loop.run_in_executor(None, _pickle, tuple(call.upstream.values()))
                 ready.add_done_callback(lambda ended: self._pickled(work, ended))
                 return
         self._begin(work)
@@ -159,10 +116,39 @@ class ProcessBackend(Backend):
         if work.worker is None:
             if work in self._waiting:
                 self._waiting.remove(work)
-            self._loop.call_soon(self._stopped, work)
-        elif self._host is not None:
-            self._host.kill(work.worker.number)
+            self.loop.call_soon(self.stopped, work)
+        else:
+            self.ahead.stop(work.worker, work)
         return True
+
+    def kill(self, worker: Worker) -> None:
+        worker.doomed = True
+        if self._host is not None:
+            self._host.kill(worker.number)
+
+    # -- attempts that are sent ahead
+
+    def start_after(self, call: Call, context: Context, leader: Context) -> Work:
+        """Make a call ready to be sent to where `leader` runs."""
+        worker = self._works[leader].worker
+        assert worker is not None
+        assert call.packed is not None
+        work = self._works[context] = Work(call, context, call.packed, fresh=False, ahead=True)
+        work.frame = self._frame(worker, work)[0]
+        return work
+
+    @property
+    def workers(self) -> list[Worker]:
+        return list(self._workers.values())
+
+    def return_unbegun(self, work: Work) -> None:
+        """What was sent ahead waits again: for a slot, or for a worker where it has its slot already."""
+        work.worker = None
+        if work.started:
+            self._waiting.appendleft(work)
+        else:
+            del self._works[work.context]
+            work.context.taken_back()
 
     async def close(self) -> None:
         self._closing = True
@@ -170,17 +156,18 @@ class ProcessBackend(Backend):
         host, self._host = self._host, None
         if host is not None:
             await host.close()
-        for worker in self._workers.values():
+        for worker in self.workers:
             worker.line.close()
             self._slots.append(worker.slot)
         for work in list(self._works.values()):
-            self._stopped(work)
+            self.stopped(work)
         self._workers.clear()
         self._idle.clear()
         self._waiting.clear()
         self._starting = self._failed_starts = 0
+        self.ahead.close()
 
-    def _pickled(self, work: _Work, ended: asyncio.Future[None]) -> None:
+    def _pickled(self, work: Work, ended: asyncio.Future[None]) -> None:
         error = ended.exception()
         if work.stopping or self._works.get(work.context) is not work:
             return
@@ -189,8 +176,8 @@ class ProcessBackend(Backend):
         else:
             self._begin(work)
 
-    def _begin(self, work: _Work) -> None:
-        self._look_around()
+    def _begin(self, work: Work) -> None:
+        self.look_around()
         if self._down and self._host is not None:
             self._down = False
             self._host.open()
@@ -201,60 +188,73 @@ class ProcessBackend(Backend):
             self._assign(worker, work)
         self._balance()
 
-    def _assign(self, worker: _Worker, work: _Work) -> None:
-        packed, call = work.packed, work.call
+    def _assign(self, worker: Worker, work: Work) -> None:
+        work.ahead = False
         try:
-            upstream = [(each, call.upstream[each].view()) for each in call.upstream] if call.upstream else []
+            frame = self._frame(worker, work)
         except Exception as error:  # the upstream's value was made in this process, and cannot be pickled
             self._over(work).failed(Failure.of(error))
-            self._rest(worker)
+            self.rest(worker)
             return
-        parts = (packed.function, packed.arguments, *[data for _, data in upstream])
-        sizes = (len(packed.function), len(packed.arguments), tuple([(each, len(data)) for each, data in upstream]))
-        around = None
-        if worker.surroundings != self._surroundings:
-            worker.surroundings = self._surroundings
-            around = (self._environ, self._cwd, self._sent_path)
-        if not worker.used:
-            worker.used, worker.imports = True, self._imports
+        self.ahead.join(worker, work)
+        self.ahead.may_have_room(worker)
+        small = len(frame) == 1
+        worker.line.send(frame)
         # A small call to an idle worker is as good as begun; that a worker says so takes 20 µs.
-        acknowledge = sum(map(len, parts)) > wire.PART_BYTES
-        work.number, work.worker, worker.work = next(self._numbers), worker, work
-        head = (work.number, call.job_id, call.name, call.attempt, work.fresh, acknowledge, around, sizes)
-        worker.line.send(wire.frame(wire.CALL, head, *parts))
-        if not acknowledge:
+        if small:
             self._started(work)
         if not self._measuring:
             self._measuring = True
-            self._loop.call_later(MEASURE_S, self._measure)
+            self.loop.call_later(MEASURE_S, self._measure)
 
-    def _started(self, work: _Work) -> None:
+    def _frame(self, worker: Worker, work: Work) -> list[Any]:
+        """The call as a frame for this worker: one buffer if it is small, else several; then its start is told."""
+        packed, call = work.packed, work.call
+        work.number, work.worker = next(self._numbers), worker
+        around = None
+        if worker.surroundings != self.around.version:
+            worker.surroundings = self.around.version
+            around = self.around.sent
+        if not worker.used:
+            worker.used, worker.imports = True, self.around.imports
+        function, arguments = packed.function, packed.arguments
+        values = [each.view() for each in call.upstream.values()] if call.upstream else ()
+        sizes = len(function), len(arguments), tuple(zip(call.upstream, map(len, values), strict=True))
+        size = sizes[0] + sizes[1] + sum(map(len, values))
+        head = (work.number, call.job_id, call.name, call.attempt, work.fresh, size > wire.SMALL_BYTES, work.ahead,
+                around, sizes)  # fmt: skip
+        return wire.frame(wire.CALL, head, function, arguments, *values)
+
+    def _started(self, work: Work, at: float | None = None) -> None:
         if not work.started and work.worker is not None:
             work.started = True
             work.context.handle(work.worker.handle)
-            work.context.started(work.worker.name)
+            work.context.started(work.worker.name, at)
 
-    def _stopped(self, work: _Work) -> None:
+    def stopped(self, work: Work) -> None:
         if self._works.get(work.context) is work:
             self._over(work).stopped()
 
-    def _over(self, work: _Work) -> Context:
+    def _over(self, work: Work) -> Context:
         del self._works[work.context]
         if work.worker is not None:
-            work.worker.work = None
+            self.ahead.leave(work.worker, work)
         return work.context
 
     # -- what workers say
 
-    def _heard(self, worker: _Worker, kind: int, head: Any, body: bytes | memoryview) -> None:
-        work = worker.work
-        if kind == wire.READY:
+    def heard(self, worker: Worker, kind: int, head: Any, body: bytes | memoryview) -> None:
+        """A frame has come from a worker."""
+        work = worker.works[0] if worker.works else None
+        if kind >= wire.DONE and work is not None and not worker.doomed:
+            self._answered(worker, work, kind, head, body)
+        elif kind == wire.READY:
             worker.pid, worker.name = head, f"pid {head}"
             worker.handle = f"pid {head} since {linux.started_at(head)}"
             self._starting -= 1
             self._failed_starts = 0
-            self._rest(worker)
-        elif work is None or work.stopping:
+            self.rest(worker)
+        elif work is None or worker.doomed:
             return
         elif kind == wire.REPORT:
             work.context.report(*head[1:])
@@ -265,45 +265,56 @@ class ProcessBackend(Backend):
         elif kind == wire.YIELDING:
             self._started(work)
             work.source = RemoteSource(
-                self._loop, lambda move, data: worker.line.send(wire.frame(wire.STEP, (work.number, move), data))
+                self.loop, lambda move, data: worker.line.send(wire.frame(wire.STEP, (work.number, move), data))
             )
             work.context.yields(work.source)
+            self.ahead.endless(worker, work)
         elif kind == wire.STALE:
-            # Nothing of the job has run. A new worker will import what the file says now.
-            worker.retiring, worker.work, work.worker = True, None, None
-            self._waiting.appendleft(work)
-            self._balance()
-        else:
-            self._answered(worker, work, kind, head, body)
+            self._refused(worker, work)
 
-    def _answered(self, worker: _Worker, work: _Work, kind: int, head: Any, body: bytes | memoryview) -> None:
-        _, left, worker.has_files, printed, *seen = head
+    def _refused(self, worker: Worker, work: Work) -> None:
+        # Nothing of the job has run. A new worker will import what the file says now.
+        worker.retiring = True
+        self.ahead.leave(worker, work)
+        self.ahead.reclaim(worker)
+        work.worker = None
+        if work.stopping:
+            self.stopped(work)
+        else:
+            self._waiting.appendleft(work)
+        self._balance()
+
+    def _answered(self, worker: Worker, work: Work, kind: int, head: Any, body: bytes | memoryview) -> None:
+        _, left, worker.has_files, printed, ended_at, seconds, *seen = head
         if printed:
             worker.line.drain_output()
-        self._started(work)
+        if not work.started:
+            self._started(work)
+        self.ahead.learn(work, seconds, printed=printed)
         context = self._over(work)
-        if left:
-            worker.retiring = True
-            self._balance()
-        else:
-            self._rest(worker)
-        self.hold()
         if kind == wire.DONE:
             data = bytes(body) if len(body) <= wire.PART_BYTES else body
-            context.done(Payload.of_bytes(data), Preview(*seen))
+            context.done(Payload.of_bytes(data), Preview(*seen) if seen else NOTHING, ended_at)
         else:
             context.failed(Failure.from_bytes(body))
-        self.settle()
-
-    def _printed(self, worker: _Worker, data: bytes, error: bool) -> None:
-        if worker.work is not None:
-            worker.work.context.write(data, error=error)
+        if left or worker.retiring:
+            worker.retiring = True
+            self.ahead.reclaim(worker)
+            self._balance()
+        elif worker.works:
+            # It has the slot that has just been given back, and began when this one had ended.
+            self._started(worker.works[0], ended_at)
+            self.ahead.may_have_room(worker)
+            if printed:
+                self.ahead.go_on(worker)
+        else:
+            self.rest(worker)
 
     # -- workers
 
-    def _rest(self, worker: _Worker) -> None:
+    def rest(self, worker: Worker) -> None:
         """A worker has nothing to do: give it the next job, keep it, or let it go."""
-        if self._closing or ((worker.used or self._preload) and worker.imports != self._imports):
+        if self._closing or ((worker.used or self._preload) and worker.imports != self.around.imports):
             self._retire(worker)
             self._balance()
             return
@@ -316,7 +327,7 @@ class ProcessBackend(Backend):
         if len(self._idle) > (self.limit or 1) + 1:
             self._retire(self._idle.pop(0))
 
-    def _take(self, fresh: bool) -> _Worker | None:
+    def _take(self, fresh: bool) -> Worker | None:
         if not fresh:
             return self._idle.pop() if self._idle else None
         new = next((each for each in self._idle if not each.used), None)
@@ -324,7 +335,7 @@ class ProcessBackend(Backend):
             self._idle.remove(new)
         return new
 
-    def _retire(self, worker: _Worker) -> None:
+    def _retire(self, worker: Worker) -> None:
         worker.retiring = True
         worker.line.close()
 
@@ -339,12 +350,8 @@ class ProcessBackend(Backend):
             self._spawn(self._host)
 
     def _spawn(self, host: Host) -> None:
-        worker = _Worker(next(self._numbers), self._slots.pop(), imports=self._imports)
-        worker.line = Line(
-            self._loop,
-            lambda kind, head, body: self._heard(worker, kind, head, body),
-            lambda data, error: self._printed(worker, data, error),
-        )
+        worker = Worker(self, next(self._numbers), self._slots.pop(), imports=self.around.imports)
+        worker.line = Line(self.loop, worker)
         self._workers[worker.number] = worker
         self._starting += 1
         wire.MARK.pack_into(host.marks, worker.slot * wire.MARK.size, 0)
@@ -364,8 +371,10 @@ class ProcessBackend(Backend):
         else:
             self._balance()
 
-    def _bury(self, host: Host, worker: _Worker, status: int) -> None:
+    def _bury(self, host: Host, worker: Worker, status: int) -> None:
         # Its last words may still be on the line.
+        worker.retiring = True
+        self.ahead.reclaim(worker)
         worker.line.drain()
         worker.line.close()
         if worker in self._idle:
@@ -374,37 +383,21 @@ class ProcessBackend(Backend):
             self._starting -= 1
         (mark,) = wire.MARK.unpack_from(host.marks, worker.slot * wire.MARK.size)
         self._slots.append(worker.slot)
-        if worker.work is not None:
-            self._bereaved(worker, worker.work, begun=mark == worker.work.number, status=status)
+        for work in list(worker.works):
+            self._bereaved(worker, work, begun=mark == work.number, status=status)
 
-    def _bereaved(self, worker: _Worker, work: _Work, *, begun: bool, status: int) -> None:
+    def _bereaved(self, worker: Worker, work: Work, *, begun: bool, status: int) -> None:
         if work.stopping:
-            self._stopped(work)
+            self.stopped(work)
         elif begun:
             self._started(work)
-            self._over(work).failed(Failure.died(self._obituary(worker, status)))
-        elif work.started:
+            self._over(work).failed(Failure.died(self._obituaries.of(worker, status)))
+        elif work.started or work.ahead:
             self._over(work).released(f"its worker (pid {worker.pid}) ended before it began")
         else:
-            work.worker = worker.work = None
+            self.ahead.leave(worker, work)
+            work.worker = None
             self._waiting.appendleft(work)
-
-    def _obituary(self, worker: _Worker, status: int) -> str:
-        if status >= 0 and not os.WIFSIGNALED(status):
-            return (
-                f"the job ended its own process (pid {worker.pid}) with exit status {os.waitstatus_to_exitcode(status)}"
-            )
-        if status < 0:
-            return f"the worker process (pid {worker.pid}) is gone, and so is what guarded it"
-        number = os.WTERMSIG(status)
-        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        text = f"the worker process (pid {worker.pid}) was killed by {name}"
-        kills, self._oom_kills = self._oom_kills, linux.oom_kills()
-        if number == signal.SIGKILL and self._oom_kills > kills:
-            text += ": the system ran out of memory"
-        elif number == signal.SIGKILL and worker.memory_bytes > linux.memory_bytes() * 0.5:
-            text += f", probably for want of memory: it used {worker.memory_bytes / 1e9:.1f} GB"
-        return text
 
     def _broken(self) -> None:
         self._failed_starts = 0
@@ -420,7 +413,7 @@ class ProcessBackend(Backend):
         host = self._host
         if host is None:
             return
-        workers = list(self._workers.values())
+        workers = self.workers
         self._workers.clear()
         self._failed_starts += not any(each.pid for each in workers)
         for worker in workers:
@@ -439,11 +432,11 @@ class ProcessBackend(Backend):
     # -- what it costs, and where we are
 
     def _measure(self) -> None:
-        busy = [each.number for each in self._workers.values() if each.work is not None]
+        busy = [each.number for each in self.workers if each.work is not None]
         self._measuring = bool(busy) and self._host is not None
         if self._host is not None and busy:
             self._host.measure(busy)
-            self._loop.call_later(MEASURE_S, self._measure)
+            self.loop.call_later(MEASURE_S, self._measure)
 
     def memory_measured(self, number: int, size_bytes: int) -> None:
         """What a worker's tree uses at present."""
@@ -452,17 +445,13 @@ class ProcessBackend(Backend):
             worker.memory_bytes = size_bytes
             worker.work.context.memory(size_bytes)
 
-    def _look_around(self) -> None:
+    def look_around(self) -> None:
         """Notice a changed environment, folder or search path, in a microsecond."""
-        environ, cwd = wire.environ(), wire.cwd()
-        if environ == self._environ and cwd == self._cwd and sys.path == self._path:
+        around = self.around
+        if not around.changed():
             return
-        self._surroundings += 1
-        self._cwd = cwd
-        if environ != self._environ or sys.path != self._path:
-            # Libraries read these when they are imported: who has imported any is of no use any more.
-            self._imports += 1
-            self._environ, self._path, self._sent_path = dict(environ), list(sys.path), wire.search_path()
+        self.ahead.take_back()
+        if around.update():
             idle, self._idle = self._idle, []
             for each in idle:
                 if each.used or self._preload:
@@ -476,7 +465,7 @@ class ProcessBackend(Backend):
         """In a forked child: close the copies of what is the parent's."""
         if self._host is not None:
             self._host.forget()
-        for worker in self._workers.values():
+        for worker in self.workers:
             worker.line.forget()
         self._host, self._closing = None, True
 

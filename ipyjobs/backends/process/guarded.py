@@ -104,7 +104,7 @@ class GuardHost:
 
     # -- asking
 
-    def spawn(self, number: int, slot: int, descriptors: tuple[int, int, int]) -> None:
+    def spawn(self, number: int, slot: int, descriptors: tuple[int, int, int, int]) -> None:
         if self._unsent or not self._send(("spawn", number, slot), descriptors):
             self._later(("spawn", number, slot), descriptors)
 

@@ -17,8 +17,8 @@ class Host(Protocol):
         """Make ready in the background; also after `Listener.host_lost`."""
         ...
 
-    def spawn(self, number: int, slot: int, descriptors: tuple[int, int, int]) -> None:
-        """Start a worker with these as its socket, stdout and stderr; the caller closes its copies afterwards."""
+    def spawn(self, number: int, slot: int, descriptors: tuple[int, int, int, int]) -> None:
+        """Start a worker with these as its socket, claims, stdout and stderr; the caller closes its copies then."""
         ...
 
     def kill(self, number: int) -> None:

@@ -107,7 +107,14 @@ def reseed() -> None:
     random = sys.modules.get("random")
     if random is not None:
         # Of all the 20,000 bits that it would take by default these are enough, in half the time.
-        random.seed(int.from_bytes(os.urandom(16), "little"))
+        number = int.from_bytes(os.urandom(16), "little")
+        hidden: Any = getattr(random.seed, "__self__", None)
+        if type(hidden) is random.Random:
+            # What `seed` does with a number, without looking for what else it could be given.
+            super(random.Random, hidden).seed(number)  # pyright: ignore[reportUnknownMemberType]
+            hidden.gauss_next = None
+        else:  # somebody has replaced it
+            random.seed(number)
     # Touching numpy.random would import it, 15 ms.
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None and hasattr(numpy_random, "seed"):

@@ -9,14 +9,37 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
 from ipyjobs.backends.process import wire
 
 _SMALL = 65536
 
-Heard = Callable[[int, Any, bytes | memoryview], None]
-Printed = Callable[[bytes, bool], None]
+
+class Listener(Protocol):
+    """Hears what comes over a line."""
+
+    @property
+    def heard(self) -> Callable[[int, Any, bytes | memoryview], None]:
+        """To be called with kind, head and body of each frame."""
+        ...
+
+    def printing(self) -> None:
+        """Output will be read."""
+        ...
+
+    def printed(self, data: bytes, error: bool) -> None:
+        """Output was read."""
+        ...
+
+    def hold(self) -> None:
+        """Frames will be heard."""
+        ...
+
+    def settle(self) -> None:
+        """They have been, all that came at once."""
+        ...
 
 
 class Line:
@@ -25,16 +48,19 @@ class Line:
     Nothing here blocks: each turn of the loop moves at most a part of a big frame.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, heard: Heard, printed: Printed) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
         self._loop = loop
-        self._heard = heard
-        self._printed = printed
+        self._listener = listener
+        self._heard = listener.heard
         self._socket, self._theirs = socket.socketpair()
         self._socket.setblocking(False)
         self._number = self._socket.fileno()
         self._outputs: dict[int, bool] = {}
         """Read ends that are still open; True for stderr."""
         self._inherited = [self._theirs.detach()]
+        self._claims, self._claimed = socket.socketpair()
+        self._claims.setblocking(False)
+        self._claimed.setblocking(False)
         for error in (False, True):
             read, write = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
             os.set_blocking(read, False)
@@ -49,13 +75,13 @@ class Line:
         self.ended = False
         """The worker has closed its end, and all that it said has been heard."""
 
-    def listen(self) -> tuple[int, int, int]:
-        """Begin; returns the worker's descriptors (socket, stdout, stderr), to be passed on and then dropped."""
+    def listen(self) -> tuple[int, int, int, int]:
+        """Begin; returns the worker's descriptors (socket, claims, stdout, stderr), to be passed on, then dropped."""
         self._loop.add_reader(self._number, self._readable)
         for each in self._outputs:
-            self._loop.add_reader(each, self._output_readable, each)
+            self._loop.add_reader(each, self._printing, each)
         channel, out, err = self._inherited
-        return channel, out, err
+        return channel, self._claimed.fileno(), out, err
 
     def drop_theirs(self) -> None:
         """Close the worker's descriptors in this process, once the worker has them."""
@@ -81,6 +107,35 @@ class Line:
             self._loop.add_writer(self._number, self._writable)
         self._unsent.extend(memoryview(each).cast("B") for each in buffers if len(each))
 
+    def send_ahead(self, numbers: list[int], frames: list[bytes]) -> bool:
+        """Send calls that the worker may begin once it has ended what it does; False if they cannot be sent now."""
+        if self._unsent:
+            return False
+        try:
+            # First, so that a frame without is one that was taken back.
+            self._claims.send(b"".join(map(wire.CLAIM.pack, numbers)))
+        except OSError:
+            return False
+        self.send([b"".join(frames)])
+        return True
+
+    def take_back(self) -> set[int]:
+        """The numbers of those calls that were sent ahead and now will never be begun.
+
+        The worker reads one number at a time, just before it begins: the kernel decides who is first.
+        """
+        taken: set[int] = set()
+        if self._socket.fileno() >= 0:
+            with suppress(OSError):
+                while data := self._claimed.recv(4096):
+                    taken.update(number for (number,) in wire.CLAIM.iter_unpack(data))
+        return taken
+
+    def hear(self) -> None:
+        """Hear what the worker has said up to now, not waiting for a turn of the loop."""
+        while not self.ended and self._read():
+            pass
+
     @property
     def sending(self) -> bool:
         """Whether part of a frame has not left yet."""
@@ -89,14 +144,13 @@ class Line:
     def drain_output(self) -> None:
         """Hand on what has been printed up to now."""
         for each in tuple(self._outputs):
-            self._output_readable(each)
+            self._read_output(each)
 
     def drain(self) -> None:
         """Hear all there is, after the worker's death; big frames too."""
-        while not self.ended and self._read():
-            pass
+        self.hear()
         for each in tuple(self._outputs):
-            while each in self._outputs and self._output_readable(each):
+            while each in self._outputs and self._read_output(each):
                 pass
 
     def close(self) -> None:
@@ -108,20 +162,24 @@ class Line:
                 self._loop.remove_writer(self._number)
                 self._unsent.clear()
             self._socket.close()
+            self._claims.close()
+            self._claimed.close()
         for each in tuple(self._outputs):
             self._close_output(each)
         self._whole = None
 
     def forget(self) -> None:
         """Close the copies of a forked child, without touching the loop, which the parent still uses."""
-        for each in (*self._inherited, *self._outputs, self._socket.detach()):
-            os.close(each)
+        for each in (*self._inherited, *self._outputs, self._socket, self._claims, self._claimed):
+            os.close(each if isinstance(each, int) else each.detach())
         self._inherited, self._outputs = [], {}
 
     # -- reading
 
     def _readable(self) -> None:
+        self._listener.hold()
         self._read()
+        self._listener.settle()
 
     def _read(self) -> bool:
         """Move what is there, at most a part; False if there is nothing more at present."""
@@ -198,7 +256,12 @@ class Line:
         self.ended = True
         self._loop.remove_reader(self._number)
 
-    def _output_readable(self, descriptor: int) -> bool:
+    def _printing(self, descriptor: int) -> None:
+        self._listener.printing()
+        if descriptor in self._outputs:
+            self._read_output(descriptor)
+
+    def _read_output(self, descriptor: int) -> bool:
         try:
             data = os.read(descriptor, _SMALL)
         except BlockingIOError:
@@ -208,7 +271,7 @@ class Line:
         if not data:
             self._close_output(descriptor)
             return False
-        self._printed(data, self._outputs[descriptor])
+        self._listener.printed(data, self._outputs[descriptor])
         return True
 
     def _close_output(self, descriptor: int) -> None:

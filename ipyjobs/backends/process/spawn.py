@@ -43,7 +43,7 @@ class SpawnHost:
     def open(self) -> None:
         """Nothing to make ready."""
 
-    def spawn(self, number: int, slot: int, descriptors: tuple[int, int, int]) -> None:
+    def spawn(self, number: int, slot: int, descriptors: tuple[int, int, int, int]) -> None:
         with tempfile.TemporaryFile(prefix="ipyjobs-") as setup:
             setup.write(marshal.dumps(wire.setup_of_this_process(())))
             setup.flush()

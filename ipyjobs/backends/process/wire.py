@@ -20,13 +20,19 @@ MARK = struct.Struct("<Q")
 """In the page that all share: the number of the call that a worker has begun."""
 SLOTS = 4096
 
-CALL, READY, STARTED, STALE, REPORT, DONE, FAILED = range(7)
-STEP, YIELDING, YIELDED = range(20, 23)
-"""Of a call that has given a generator: a step to make, that there is one, and a value."""
+CLAIM = struct.Struct("<Q")
+"""A call that was sent ahead may be begun by the worker that has received its number in one of these, on the socket for
+that; what the engine has taken out of the socket before, will not be."""
+
+CALL, STEP, GO_ON, READY, STARTED, STALE, REPORT, YIELDING, YIELDED, DONE, FAILED = range(11)
+"""The first three are the engine's. Of a call that has given a generator: a step to make, that there is one, a value.
+The last two say that a call is over."""
 
 TOKEN = "IPYJOBS_GUARD"
 """In the environment of all that descends from a guard; a guard inside of a guard adds its own."""
 
+SMALL_BYTES = 1 << 16
+"""A frame whose body is not longer goes in one piece."""
 PART_BYTES = 1 << 18
 """What the loop moves at most in one go: about 0.2 ms."""
 
@@ -58,7 +64,7 @@ def frame(kind: int, head: Any, *parts: Any) -> list[Any]:
     packed = marshal.dumps(head)
     size = sum(map(len, parts))
     start = HEADER.pack(kind, len(packed), size) + packed
-    if size <= 65536:
+    if size <= SMALL_BYTES:
         return [b"".join((start, *parts))]
     return [start, *parts]
 

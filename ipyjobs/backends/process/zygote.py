@@ -84,7 +84,12 @@ def _threads() -> list[str]:
 
 
 def _fork(
-    channel: socket.socket, number: int, guard_pid: int, descriptors: tuple[int, int, int], marks: mmap.mmap, slot: int
+    channel: socket.socket,
+    number: int,
+    guard_pid: int,
+    descriptors: tuple[int, int, int, int],
+    marks: mmap.mmap,
+    slot: int,
 ) -> None:
     """Fork twice, so that the guard becomes the worker's parent."""
     between = os.fork()
