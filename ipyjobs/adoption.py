@@ -21,5 +21,6 @@ def adopt(flow: Flow, jobs: Sequence[Job]) -> None:
         flow.jobs[job.id] = job
         flow.by_status[job.status][job.id] = job
         flow.edges.add(job)
-        if job.backend in flow.backends and job.backend not in flow.opened:
-            flow._open(job.backend)
+        name = job.runs_on or job.backend
+        if name in flow.backends and name not in flow.opened:
+            flow._open(name)

@@ -136,8 +136,10 @@ def _earlier(store: str | None) -> str:
     if place is None or place == "memory" or "://" in str(place):
         return ""
     found = glance(Path(place))
-    if found is None or not found.jobs:
+    if found is None or found.jobs == 0:
         return ""
+    if found.jobs is None:  # there are too many to count them now
+        return "jobs of earlier sessions: jobs.earlier"
     lost = f" ({found.lost:,} lost)" if found.lost else ""
     return f"{found.jobs:,} {'job' if found.jobs == 1 else 'jobs'} of earlier sessions{lost}: jobs.earlier"
 

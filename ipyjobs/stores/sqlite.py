@@ -121,14 +121,15 @@ class Sqlite:
 class Glance(NamedTuple):
     """What a quick look finds of earlier sessions."""
 
-    jobs: int
+    jobs: int | None
+    """None if they could not be counted in time."""
     lost: int
 
 
 def glance(path: Path, within_s: float = 0.05) -> Glance | None:
     """Count the jobs of earlier sessions, without SQLAlchemy, before the store itself is opened.
 
-    None if there is no store, or none that answers within `within_s` seconds.
+    None if there is no store, or none that can be read now; `within_s` is how many seconds it may take.
     """
     until = time.monotonic() + within_s
     path = _found(path)
@@ -138,18 +139,20 @@ def glance(path: Path, within_s: float = 0.05) -> Glance | None:
             # A statement that takes too long is broken off.
             connection.set_progress_handler(lambda: time.monotonic() > until, 2000)
             going_on = connection.execute("SELECT id, owner FROM sessions WHERE ended_at IS NULL").fetchall()
-            living = [session for session, owner in going_on if owners.alive(owner)]
+            living = {session for session, owner in going_on if owners.alive(owner)}
             jobs = lost = 0
-            without = f"WHERE session NOT IN ({', '.join('?' * len(living))})"
-            for status, reason, count in connection.execute(
-                f"SELECT status, reason, count(*) FROM jobs {without} GROUP BY status, reason", living
+            # In the order of the index, so that nothing has to be sorted.
+            for session, status, reason, count in connection.execute(
+                "SELECT session, status, reason, count(*) FROM jobs GROUP BY session, status, reason"
             ):
+                if session in living:
+                    continue
                 jobs += count
                 # Who was not running any more when its kernel died is lost too, and will be called so in a moment.
                 lost += count if reason == "lost" or status in ("created", "pending", "running") else 0
             return Glance(jobs, lost)
-    except sqlite3.Error:
-        return None
+    except sqlite3.Error as error:
+        return Glance(None, 0) if "interrupted" in str(error) else None
 
 
 def files_of(path: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from ipyjobs import (
     ProcessJob,
     Retry,
     Status,
+    SubprocessJob,
     ThreadJob,
 )
 from tests.integration.conftest import Gate
@@ -49,6 +50,15 @@ async def start(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Sta
     for engine in engines:
         if engine.alive:
             await engine.stop()
+
+
+async def _each(job: Job) -> AsyncIterator[int]:
+    stream = job.result()
+    while True:
+        value = await asyncio.to_thread(next, stream, None)
+        if value is None:
+            return
+        yield value
 
 
 def add(a: int, b: int) -> int:
@@ -235,6 +245,36 @@ async def test_what_is_cleared_is_gone_and_nothing_else(start: Start, path: Path
     gate.open()
 
 
+async def test_folder_and_keywords_of_a_job_are_its_again_when_it_is_rerun(start: Start) -> None:
+    engine = start()
+    job = engine.submit(ProcessJob(os.getcwd, change_dir=True, redirect_out_err=True, colour="red"))
+    first = await job
+    assert await engine.saved()
+    await engine.stop()
+
+    engine = start()
+    again = engine.jobs.earlier[job.id]
+    await again.rerun()
+
+    assert again.attrs == {"colour": "red"}
+    assert again.change_dir is True and again.redirect_out_err is True
+    assert await again == str(again.cache_dir) != first
+
+
+async def test_the_end_of_a_generator_job_is_kept(start: Start, path: Path) -> None:
+    def count() -> Generator[int]:
+        yield from range(3)
+
+    engine = start()
+    job = engine.submit(ThreadJob(count))
+    assert [value async for value in _each(job)] == [0, 1, 2]
+    await job.join()
+    await engine.saved()
+    await engine.stop()
+
+    assert Jobs(path)[0].status is Status.DONE
+
+
 async def test_what_was_written_since_is_read_on_demand(start: Start, path: Path) -> None:
     engine = start()
     job = engine.submit(ThreadJob(add, (1, 2)))
@@ -299,6 +339,37 @@ async def test_a_large_result_lies_in_a_file_that_goes_with_its_job(start: Start
     engine.jobs.remove(job)
     await engine.saved()
     assert not file.exists()
+
+
+async def test_a_command_is_run_again_as_it_was(start: Start, path: Path) -> None:
+    engine = start()
+    job = engine.submit(SubprocessJob("echo hello; exit 3"))
+    await job.join()
+    await engine.stop()
+
+    engine = start()
+    again = engine.jobs.earlier[job.id]
+    assert isinstance(again, SubprocessJob)
+    assert (again.cmd, again.status, again.log.text()) == ("echo hello; exit 3", Status.FAILED, "hello\n")
+    assert again.error == job.error and repr(again)
+    again.rerun()
+    await again.join()
+
+    assert (again.status, again.error, again.log.text()) == (Status.FAILED, job.error, "hello\nhello\n")
+
+
+async def test_a_periodic_job_is_kept_and_not_run_again(start: Start, path: Path) -> None:
+    engine = start()
+    cron = engine.jobs.every("1h", int)
+    await cron.wait_until_status("running", 20)
+    await engine.saved()
+    await engine.stop()
+
+    engine = start()
+    job = engine.jobs.earlier[cron.id]
+    assert (job.name, job.status) == (cron.name, Status.CANCELLED)
+    with pytest.raises(InvalidStateError, match="submit it anew"):
+        job.rerun()
 
 
 async def test_progress_and_messages_of_a_running_job_are_kept(start: Start, path: Path, gate: Gate) -> None:

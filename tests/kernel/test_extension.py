@@ -206,7 +206,8 @@ def test_a_wait_that_could_never_end_is_refused(loaded: Kernel):
 def terminal(tmp_path: Path) -> dict[str, str]:
     """The environment of an IPython in a terminal."""
     (tmp_path / "ipython").mkdir()
-    return {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "TERM": "dumb"}
+    places = {"IPYTHONDIR": str(tmp_path / "ipython"), "IPYJOBS_DATA_DIR": str(tmp_path / "data")}
+    return {**os.environ, **places, "TERM": "dumb"}
 
 
 def test_an_ipython_terminal_has_jobs_and_shows_them_as_text(tmp_path: Path, terminal: dict[str, str]):

@@ -13,7 +13,7 @@ from ipyjobs.errors import StoreError, StoreTooNew, StoreUnreadable
 from ipyjobs.stores import store_at
 from ipyjobs.stores.rows import Batch, Birth, Choice, State
 from ipyjobs.stores.sql import SqlStore
-from ipyjobs.stores.sqlite import Sqlite
+from ipyjobs.stores.sqlite import Sqlite, glance
 
 BIRTH = Birth("a-1", "s1", 1, "f", "ThreadJob", "thread", "default", None, "[]", 0, 0, "", 1.0, "{}", "[]", "[]", "")
 STATE = State("done", None, None, 1, 1.0, 2.0, 3.0, None, "", "", "", 1, "", 0)
@@ -158,3 +158,19 @@ def test_a_file_that_no_row_names_is_swept_when_it_is_old(path: Path) -> None:
     with pytest.raises(StoreError, match="not the name"):
         store._files.read("../../jobs.sqlite")
     store.close()
+
+
+def test_a_glance_counts_what_is_there_and_says_when_it_takes_too_long(path: Path) -> None:
+    assert glance(path) is None
+    store = store_at(path)
+    store.open()
+    births = {f"a-{n}": BIRTH._replace(id=f"a-{n}", number=n) for n in range(2_000)}
+    states = dict.fromkeys(births, STATE) | {"a-1": STATE._replace(status="failed", reason="lost")}
+    store.write(Batch(births, states))
+    store.close()
+
+    assert glance(path, 20) == (2_000, 1)
+    assert glance(path, 0) == (None, 0)
+
+    path.write_bytes(b"no store")
+    assert glance(path) is None
