@@ -132,7 +132,7 @@ async def until_none(select: Callable[[Jobs], Collection[Job]], jobs: Jobs, flow
 def see_them_start(jobs: Sequence[Job]) -> None:
     """Wait, a second at most, for work that has its slot and whose process is just being made."""
     until = time.monotonic() + 1.0
-    slow = [job for job in jobs if (job.runs_on or job._trait_values["backend"]) in ("process", "command", "webapp")]
+    slow = [job for job in jobs if job._called_on in ("process", "command")]
     for job in slow:
         while job.status is Status.PENDING and job.waiting_for is WaitingFor.BACKEND and time.monotonic() < until:
             if job.engine is None or job.engine.flow.ahead.has(job.id):

@@ -18,7 +18,7 @@ from ipyjobs.backends.process.keepers import GuardedKeeper, Keeper, Order, Plain
 from ipyjobs.errors import JobLost
 from ipyjobs.execution import Call, Context
 from ipyjobs.failure import Failure
-from ipyjobs.kinds.command import TAIL_BYTES, Command, error_of, place_of, refusal_of
+from ipyjobs.kinds.command import TAIL_BYTES, Command, error_of, place_of, record, refusal_of
 from ipyjobs.pickling import Packed, Payload
 from ipyjobs.preview import preview
 
@@ -255,7 +255,7 @@ class _Work:
         command = self.command
         cwd = place_of(command)
         if command.record:
-            _record(command)
+            record(command)
         theirs: list[int] = []
         try:
             for error in (False, True):
@@ -374,16 +374,6 @@ def _order(command: Command, cwd: str) -> Order:
         umask=command.umask,
         grace_s=command.grace_s,
     )
-
-
-def _record(command: Command) -> None:
-    """Write the command down in the job's folder."""
-    os.makedirs(command.folder, mode=0o700, exist_ok=True)
-    descriptor = os.open(os.path.join(command.folder, "command.sh"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(descriptor, os.fsencode(command.text) + b"\n")
-    finally:
-        os.close(descriptor)
 
 
 def _pipe() -> tuple[int, int]:

@@ -99,7 +99,7 @@ class SubprocessJob(Job):
     record_cmd
         Write the command to ``command.sh`` in the job's folder.
     base_class
-        Whose limits count: `LocalJob`, `ThreadJob` or `ProcessJob`.
+        Whose limits count: `LocalJob`, `ThreadJob` or `ProcessJob`. With `DaskJob` it runs on a Dask worker.
     callback, error_callback, retries, retry_time_delta, name, condition, wait_time_delta
         As for every job. `name` is by default the first word of the command.
     redirect_out_err
@@ -195,7 +195,10 @@ class SubprocessJob(Job):
         super()._settle_in(engine)
         self.command = replace(self.command, folder=str(engine.folder / self.id))
         self.args = (self.command,)
-        if self.condition is None:  # else what it needs may be made by the jobs it waits for
+        if not self.runs_on:  # what it needs is elsewhere, but its folder is here
+            if self.command.record:
+                record(self.command)
+        elif self.condition is None:  # else what it needs may be made by the jobs it waits for
             check_there(self.command)
 
     def __repr__(self) -> str:
@@ -218,6 +221,16 @@ class DaskSubprocessJob(SubprocessJob, DaskJob):
     """A command that a Dask worker runs, on the machine where that is."""
 
     runs_on: ClassVar[str] = ""
+
+
+def record(command: Command) -> None:
+    """Write the command down in the job's folder."""
+    os.makedirs(command.folder, mode=0o700, exist_ok=True)
+    descriptor = os.open(os.path.join(command.folder, "command.sh"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, os.fsencode(command.text) + b"\n")
+    finally:
+        os.close(descriptor)
 
 
 def kind_of(kind: type[K], base: object) -> type[K]:

@@ -74,7 +74,7 @@ class WebappJob(Job):
     port
         By default one that is free.
     base_class
-        `LocalJob`, `ThreadJob` or `ProcessJob`: where a function runs, and whose limits count.
+        `LocalJob`, `ThreadJob`, `ProcessJob` or `DaskJob`: where a function runs, and whose limits count.
     check_times, check_delta
         It must listen within ``check_times * check_delta`` seconds, or it fails. It is looked for more often than that.
     callback, error_callback, retries, retry_time_delta, name, condition, wait_time_delta, redirect_out_err

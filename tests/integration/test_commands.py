@@ -22,6 +22,7 @@ import pytest
 
 from ipyjobs import (
     CommandFailed,
+    DaskJob,
     Engine,
     EngineSetting,
     InvalidOption,
@@ -428,6 +429,28 @@ async def test_a_command_counts_as_its_base_class(engine: Engine, base: type[Job
     assert await second == 0
 
 
+@pytest.mark.row("E-12")
+async def test_a_command_may_run_on_a_dask_worker(tmp_path: Path) -> None:
+    setting = EngineSetting(print_traceback=False, echo=False, max_dask_jobs=1, cache_path=tmp_path / "cache")
+    async with Engine(setting) as engine:
+        job = SubprocessJob(
+            "cat; echo $MORE; pwd; echo err >&2", stdin="in\n", env={"MORE": 1}, base_class=DaskJob, cwd=tmp_path
+        )
+        failing = SubprocessJob("echo why >&2; exit 3", base_class=DaskJob)
+        endless = SubprocessJob("echo $$; setsid sleep 600 & sleep 600", base_class=DaskJob)
+        engine.submit(job, failing, endless)
+
+        assert await job == 0
+        assert isinstance(job, DaskJob)
+        assert sorted(job.log.lines()) == sorted(["in", "1", str(tmp_path), "err"])
+        assert job.cache_dir is not None
+        assert (job.cache_dir / "command.sh").exists()
+        assert (await failure(failing)).code == 3
+        [pid] = await printed_pids(endless, 1)
+        await endless.cancel()
+        assert await gone(pid)
+
+
 async def test_many_commands_leave_no_thread_and_no_descriptor(engine: Engine) -> None:
     await engine.submit(*[SubprocessJob("true") for _ in range(20)])
     process = psutil.Process()
@@ -451,7 +474,7 @@ async def test_output_is_there_while_the_command_runs(engine: Engine, fifo: Path
         while sorted(job.log.lines()) != ["one", "two"]:
             await asyncio.sleep(0.005)
 
-    assert job.status is Status.RUNNING
+    await job.wait_until_status("running", FUSE_S)  # its output may be heard before that it has begun
     fifo.write_bytes(b"from the fifo\n")
     await job
     assert job.log.lines()[2:] == ["from the fifo", "three"]
