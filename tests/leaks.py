@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
@@ -13,12 +14,16 @@ from typing import TypeVar
 import psutil
 import pytest
 
+from ipyjobs.backends.process.linux import started_at
+
 T = TypeVar("T")
 
 # What is on its way out may take this long. No event tells that another's thread or grandchild has ended, so we ask
 # again and again; a test that leaves nothing behind never waits.
 PATIENCE_S = 3.0
 INTERVAL_S = 0.005
+# What the system says of a process's birth is as exact as its clock's tick.
+CLOCK_S = 0.02
 # Kept by the standard library for the whole life of a process.
 _KEPT = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
@@ -27,8 +32,9 @@ _KEPT = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 def leaks() -> Iterator[None]:
     """What a test starts has ended when the test and its fixtures have: processes, threads, then tasks."""
     processes, threads = set(_descendants(())), set(threading.enumerate())
+    begun = (time.clock_gettime(time.CLOCK_BOOTTIME) - CLOCK_S) * os.sysconf("SC_CLK_TCK")
     yield
-    if left := _still_there(lambda: _descendants(processes)):
+    if left := _still_there(lambda: [each for each in _descendants(processes) if not _is_older(each, begun)]):
         pytest.fail(f"left running: {', '.join(map(_process_words, left))}", pytrace=False)
     if left := _still_there(lambda: _lasting_threads(threads)):
         pytest.fail(f"threads left running: {', '.join(sorted(each.name for each in left))}", pytrace=False)
@@ -105,6 +111,11 @@ def _alive(pid: int) -> bool:
         )
     except psutil.Error:
         return False
+
+
+def _is_older(pid: int, ticks: float) -> bool:
+    """Say whether a process had begun by then; a list of children may leave one out while another ends."""
+    return 0 < started_at(pid) < ticks
 
 
 def _process_words(pid: int) -> str:

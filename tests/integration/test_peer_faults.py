@@ -191,6 +191,7 @@ async def test_a_callback_that_raises_changes_nothing(engine: Engine, kind: type
 @pytest.mark.row("F-12")
 async def test_jobs_leave_no_threads_processes_or_descriptors(engine: Engine) -> None:
     me = psutil.Process()
+    engine.set_limit(2, backend="thread")
 
     async def there() -> tuple[int, int, int]:
         await engine.submit(*[ThreadJob(add, (1, 2)) for _ in range(50)])
