@@ -285,7 +285,7 @@ class Flow:
         job_id, number = values["id"], values["attempt"] + 1
         attempt = Attempt(number, job._round, job._queued_at, log_start=0 if job._log is None else job._log.size)
         job.attempts.append(attempt)
-        backend = self.backends[job.runs_on or values["backend"]]
+        backend = self.backend(job.runs_on or values["backend"])
         running = self.running[job_id] = Running(self, job, attempt, backend)
         job._set({"attempt": number, "waiting_for": WaitingFor.BACKEND} | (_AGAIN if len(job.attempts) > 1 else {}))
         kwargs = job.kwargs
