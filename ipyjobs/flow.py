@@ -274,7 +274,7 @@ class Flow:
         if job._log is not None:
             attempt.log_start = job._log.size
         job.attempts.append(attempt)
-        backend = self.backends[job.runs_on or values["backend"]]
+        backend = self.backend(job.runs_on or values["backend"])
         running = self.running[job_id] = Running(self, job, attempt, backend)
         running.ahead = leader is not None
         job._set({"attempt": number, "waiting_for": WaitingFor.BACKEND} | (_AGAIN if len(job.attempts) > 1 else {}))

@@ -127,7 +127,7 @@ class SubprocessJob(Job):
         A value makes no sense; when it is submitted also if there is no such program or folder.
     """
 
-    __slots__ = ("command",)
+    __slots__ = ()
 
     runs_on: ClassVar[str] = "command"
 
@@ -163,46 +163,46 @@ class SubprocessJob(Job):
         command = command_of(cmd, target_dir if cwd is None else cwd, env, popen_kwargs or {})
         if options.pop("change_dir", False):
             command = replace(command, cwd=CACHE)
-        self.command = replace(
+        command = replace(
             command, stdin=_stdin(stdin), grace_s=seconds("grace", grace), record=yes_or_no("record_cmd", record_cmd)
         )
         super().__init__(
             run_command,
-            (self.command,),
+            (command,),
             callback=callback,
             error_callback=error_callback,
             retries=retries,
             retry_time_delta=retry_time_delta,
-            name=first_word(self.command) if name is None else name,
+            name=first_word(command) if name is None else name,
             condition=condition,
             wait_time_delta=wait_time_delta,
             redirect_out_err=redirect_out_err,
             **options,
         )
-        self.attrs.update(cmd=self.command.text, target_dir=self.command.cwd)
+        self.attrs.update(cmd=command.text, target_dir=command.cwd)
 
     @property
     def cmd(self) -> str:
         """The command, as it was given."""
-        return self.command.text
+        return self.attrs["cmd"]
 
     @property
     def target_dir(self) -> str:
         """Where it runs: a path, "$current_dir" or "$cache_dir"."""
-        return self.command.cwd
+        return self.attrs["target_dir"]
 
     def _settle_in(self, engine: Engine) -> None:
         super()._settle_in(engine)
-        self.command = replace(self.command, folder=str(engine.folder / self.id))
-        self.args = (self.command,)
+        command = replace(cast("Command", self.args[0]), folder=str(engine.folder / self.id))
+        self.args = (command,)
         if not self.runs_on:  # what it needs is elsewhere, but its folder is here
-            if self.command.record:
-                record(self.command)
+            if command.record:
+                record(command)
         elif self.condition is None:  # else what it needs may be made by the jobs it waits for
-            check_there(self.command)
+            check_there(command)
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]} {self.command.text!r}>"
+        return f"{super().__repr__()[:-1]} {self.cmd!r}>"
 
 
 class LocalSubprocessJob(SubprocessJob, LocalJob):

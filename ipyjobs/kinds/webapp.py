@@ -93,7 +93,7 @@ class WebappJob(Job):
         another machine, `InvalidLauncher` for a launcher that is neither a function nor a command.
     """
 
-    __slots__ = ("webapp",)
+    __slots__ = ()
 
     general_slot: ClassVar[bool] = False
     runs_on: ClassVar[str] = "webapp"
@@ -146,10 +146,10 @@ class WebappJob(Job):
             name = first_word(command) if name is None else name
         elif cwd is not None or env or popen_kwargs or target_dir != CURRENT:
             raise InvalidOption("web_launcher", web_launcher, "a command with cwd, env or popen_kwargs, not a function")
-        self.webapp = Webapp(ip, port, "command" if command else self.backend_name, within_s, command)
+        webapp = Webapp(ip, port, "command" if command else self.backend_name, within_s, command)
         super().__init__(
             _no_function if command else cast("Launcher", web_launcher),
-            (self.webapp,),
+            (webapp,),
             callback=callback,
             error_callback=error_callback,
             retries=retries,
@@ -164,14 +164,21 @@ class WebappJob(Job):
             self.attrs["cmd"] = command.text
 
     @property
+    def webapp(self) -> Webapp | None:
+        """What is served, and where; None for one of an earlier session that was not run again."""
+        return self.args[0] if self.args else None
+
+    @property
     def ip(self) -> str:
         """Where it listens."""
-        return self.webapp.ip
+        return self.webapp.ip if self.webapp else self.address.removeprefix("http://").rpartition(":")[0]
 
     @property
     def port(self) -> int | None:
         """Its port; None before it has one."""
-        return int(self.address.rpartition(":")[2]) if self.address else self.webapp.port
+        if self.address:
+            return int(self.address.rpartition(":")[2])
+        return self.webapp.port if self.webapp else None
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -182,14 +189,14 @@ class WebappJob(Job):
 
     @property
     def _called_on(self) -> str:
-        return self.webapp.inner
+        return self.webapp.inner if self.webapp else super()._called_on
 
     def _settle_in(self, engine: Engine) -> None:
         super()._settle_in(engine)
-        webapp = self.webapp
+        webapp = cast("Webapp", self.args[0])
         if webapp.command is not None:
-            self.webapp = replace(webapp, command=replace(webapp.command, folder=str(engine.folder / self.id)))
-            self.args = (self.webapp,)
+            webapp = replace(webapp, command=replace(webapp.command, folder=str(engine.folder / self.id)))
+            self.args = (webapp,)
         if self.condition is None:  # else what it needs may be made, or the port given up, by jobs that it waits for
             if webapp.command is not None:
                 check_there(webapp.at(webapp.port or 0))
@@ -197,7 +204,7 @@ class WebappJob(Job):
                 raise InvalidOption("port", webapp.port, f"a port that is free, and {why}; None takes one that is")
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]} at {self.webapp.ip}:{self.port or '?'}>"
+        return f"{super().__repr__()[:-1]} at {self.ip}:{self.port or '?'}>"
 
 
 class LocalWebappJob(WebappJob, LocalJob):

@@ -404,6 +404,29 @@ async def test_callbacks_are_called(engine: Engine) -> None:
     assert isinstance(seen[1], CommandFailed)
 
 
+async def test_a_command_of_an_earlier_session_can_be_run_again(tmp_path: Path) -> None:
+    setting = EngineSetting(print_traceback=False, echo=False, store=tmp_path / "jobs.sqlite")
+    async with Engine(setting) as engine:
+        good = engine.submit(SubprocessJob("cat; echo $MORE", stdin="in\n", env={"MORE": 1}))
+        bad = engine.submit(SubprocessJob(f"echo why >&2; test -e {tmp_path / 'there'}", base_class=ProcessJob))
+        await failure(bad)
+        assert await good == 0
+        assert await engine.jobs.saved()
+    (tmp_path / "there").touch()
+
+    async with Engine(setting) as engine:
+        earlier = [engine.jobs.earlier[each.id] for each in (good, bad)]
+        assert [isinstance(each, SubprocessJob) for each in earlier] == [True, True]
+        assert isinstance(earlier[1], ProcessJob)
+        assert repr(earlier[0]) == repr(good)
+        error = earlier[1].exception()
+        assert isinstance(error, CommandFailed)
+        assert (error.code, error.stderr) == (1, "why")
+        await engine.rerun(*earlier)
+        assert [await each for each in earlier] == [0, 0]
+        assert earlier[0].log.text().endswith("in\n1\n")
+
+
 # -- limits
 
 
@@ -589,6 +612,10 @@ async def test_stopping_the_engine_ends_commands(engine: Engine) -> None:
     assert time.monotonic() - begun < 2.5
     assert [(job.status, job.reason) for job in jobs.values()] == [(Status.CANCELLED, "shutdown")] * 2
     engine.start()
+    again = jobs[0].rerun()
+    await jobs[0].wait_until_status("running", FUSE_S)
+    await jobs[0].cancel()
+    await again
     assert await engine.submit(SubprocessJob("true")) == 0
 
 
@@ -655,7 +682,7 @@ async def test_every_command_ends_whatever_is_killed_meanwhile(guarded: Engine, 
         if victims := kernel.children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 random.choice(victims).kill()
-        await guarded.cancel(*[job for job in jobs.values() if job.command.text == "sleep 600"])
+        await guarded.cancel(*[job for job in jobs.values() if job.cmd == "sleep 600"])
         await jobs.join(FUSE_S)
 
         assert all(job.ended for job in jobs.values())

@@ -143,6 +143,26 @@ async def test_a_web_app_can_be_run_again(engine: Engine, folder: Path) -> None:
     assert await page(job) == b"a page"
 
 
+async def test_a_web_app_of_an_earlier_session_can_be_run_again(folder: Path) -> None:
+    setting = EngineSetting(print_traceback=False, echo=False, store=folder / "jobs.sqlite")
+    async with Engine(setting) as engine:
+        jobs = engine.submit(WebappJob(SERVER), WebappJob(serve))
+        for job in jobs.values():
+            await ready(job)
+            await job.cancel()
+        assert await engine.jobs.saved()
+
+    async with Engine(setting) as engine:
+        for job in engine.jobs.earlier.values():
+            assert isinstance(job, WebappJob)
+            assert job.port is None
+            assert "WebappJob" in repr(job)
+            await job.rerun()
+            await ready(job)
+            assert await page(job) == b"a page"
+            await job.cancel()
+
+
 @pytest.mark.row("E-61")
 async def test_a_given_port_is_used_again_and_again(engine: Engine, folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
