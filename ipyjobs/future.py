@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ipyjobs.pickling import FutureLike
+from ipyjobs.preview import BRIEF
 
 if TYPE_CHECKING:
     from ipyjobs.job import Job
@@ -38,3 +39,6 @@ class JobFuture(FutureLike):
 
     def __repr__(self) -> str:
         return f"<{self.job.name}>"
+
+
+BRIEF.add(JobFuture)

@@ -38,10 +38,14 @@ _repr.maxlevel, _repr.maxlist, _repr.maxtuple, _repr.maxdict, _repr.maxset = 3, 
 _repr.maxstring = _repr.maxother = _repr.maxlong = SHORT
 
 
+BRIEF: set[type] = {int, float, bool, type(None)}
+"""Types whose own text is short."""
+
+
 def one_line(value: object, limit: int = SHORT) -> str:
     """`value` in one line of at most `limit` characters. Never raises; containers are not read to their end."""
     try:
-        text = repr(value) if type(value) in (int, float, bool, type(None)) else _repr.repr(value)
+        text = repr(value) if type(value) in BRIEF else _repr.repr(value)
     except Exception as error:
         text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
     text = " ".join(text.split())

@@ -198,11 +198,11 @@ class ProcessBackend(Backend):
             return
         self.ahead.join(worker, work)
         self.ahead.may_have_room(worker)
-        small = len(frame) == 1
-        worker.line.send(frame)
-        # A small call to an idle worker is as good as begun; that a worker says so takes 20 µs.
-        if small:
+        # A small call to an idle worker is as good as begun; that a worker says so takes 20 µs. Said before it is sent,
+        # so that it has not ended before it has started.
+        if len(frame) == 1:
             self._started(work)
+        worker.line.send(frame)
         if not self._measuring:
             self._measuring = True
             self.loop.call_later(MEASURE_S, self._measure)
