@@ -178,7 +178,7 @@ class Notebook:
     def listeners(self, count: int) -> None:
         """Wait until this many pages hear what becomes of the engine's jobs: closed views have said goodbye."""
         give_up_at = time.monotonic() + FUSE_S
-        while (there := self.ask("len(jobs.engine.flow.listeners)")) != str(count):
+        while (there := self.ask("len(jobs.engine.notebook_listeners)")) != str(count):
             assert time.monotonic() < give_up_at, f"{there} listeners, not {count}"
             self.page.wait_for_timeout(20)  # the kernel tells nobody that a listener has gone
 

@@ -194,7 +194,7 @@ def test_a_reloaded_page_shows_the_jobs_again_and_they_are_live(notebook: Opener
     board.row("one").hover()
     board.row("one").get_by_test_id("row-rerun").click()
     board.answered("1 rerun")
-    assert page.ask("len(jobs.engine.flow.listeners)") == "1"
+    assert page.ask("len(jobs.engine.notebook_listeners)") == "1"
 
 
 def test_after_a_restart_the_buttons_are_dead_and_the_board_says_so(notebook: Opener):
@@ -257,7 +257,7 @@ def test_views_of_one_engine_stay_in_step_and_leave_no_listener(notebook: Opener
     first, second, some = (Board.of(page.output(index)) for index in (2, 3, 4))
     expect(some.rows).to_have_count(1)
     expect(second.rows).to_have_count(2)
-    assert page.ask("len(jobs.engine.flow.listeners)") == "4"
+    assert page.ask("len(jobs.engine.notebook_listeners)") == "4"
 
     card.part("cancel").click()
 
