@@ -12,8 +12,7 @@ from ipyjobs.execution import Attempt
 from ipyjobs.failure import Failure
 from ipyjobs.future import JobFuture
 from ipyjobs.job import Job, LocalJob, ProcessJob, ThreadJob
-from ipyjobs.kinds.command import Command, SubprocessJob
-from ipyjobs.kinds.webapp import Webapp, WebappJob
+from ipyjobs.kinds import command, webapp
 from ipyjobs.output import JobLog
 from ipyjobs.pickling import Buffer, Payload, loads
 from ipyjobs.preparing import prepare
@@ -90,10 +89,6 @@ class StoredCall:
             job.func = loads(function, upstream=futures)
             job.args, job.kwargs = loads(arguments, upstream=futures)
             job._function = job.func
-            if isinstance(job, SubprocessJob):
-                job.command = job.args[0]
-            elif isinstance(job, WebappJob):
-                job.webapp = job.args[0]
         except Exception as error:  # foreign pickles, which raise what they like
             raise InvalidStateError(f"job {job.name!r} can't be rerun: {error}") from error
         job._upstream = ()
@@ -246,11 +241,6 @@ def _made(birth: Birth, options: dict[str, Any], call: StoredCall) -> Job:
     job = kind.__new__(kind)
     places = {each: options[each] for each in ("change_dir", "redirect_out_err") if each in options}
     Job.__init__(job, call, retries=retries, timeout=options.get("timeout"), **places)
-    if isinstance(job, SubprocessJob):  # a stand-in, until the real one is opened
-        text = options.get("attrs", {}).get("cmd", birth.name)
-        job.command = Command(str(text), (), "", str(options.get("attrs", {}).get("target_dir", "")))
-    elif isinstance(job, WebappJob):
-        job.webapp = Webapp("127.0.0.1", None, "", 0.0, None)
     job.options, job._attrs = dict(options.get("options", {})), dict(options.get("attrs", {})) or None
     job._trait_values.update(
         name=str(birth.name),
@@ -264,8 +254,8 @@ def _made(birth: Birth, options: dict[str, Any], call: StoredCall) -> Job:
 
 
 def _kind(birth: Birth) -> type[Job]:
-    """The class with that name, of those that are loaded; else the one for its backend."""
-    for kind in _kinds(Job):
+    """The class with that name, of ours and of those that are loaded; else the one for its backend."""
+    for kind in (*_kinds(command.SubprocessJob), *_kinds(webapp.WebappJob), *_kinds(Job)):
         if kind.__name__ == birth.kind and birth.kind not in _PERIODIC:
             return kind
     for kind in (LocalJob, ThreadJob, ProcessJob):
