@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ipyjobs.archive import Archive
     from ipyjobs.engine import Engine
     from ipyjobs.kinds.periodic import CronJob, SentinelJob
+    from ipyjobs.kinds.webapp import WebappJob
     from ipyjobs.waiting import Act
 
 
@@ -128,7 +129,9 @@ class Submitter:
 
         return self._engine.submit(SubprocessJob(cmd, **self._merged(options, ThreadJob)))
 
-    def webapp(self, web_launcher: Callable[[str, int], Any] | str | Sequence[Any], *args: Any, **options: Any) -> Job:
+    def webapp(
+        self, web_launcher: Callable[[str, int], Any] | str | Sequence[Any], *args: Any, **options: Any
+    ) -> WebappJob:
         """Serve a web app: ``jobs.webapp("python -m http.server -b {ip} {port}")``, or a function of (ip, port).
 
         Parameters
@@ -140,7 +143,9 @@ class Submitter:
         from ipyjobs.kinds.webapp import WebappJob  # which is made of jobs
 
         base = ProcessJob if callable(web_launcher) else ThreadJob
-        return self._engine.submit(WebappJob(web_launcher, *args, **self._merged(options, base)))
+        job = WebappJob(web_launcher, *args, **self._merged(options, base))
+        self._engine.submit(job)
+        return job
 
     def map(self, func: Callable[..., Any], *iterables: Iterable[Any], **grid: Any) -> Jobs:
         """Run a function many times.

@@ -150,8 +150,10 @@ class CommandBackend(Backend):
 
     def host_lost(self) -> None:
         """The guard has died, and all commands with it; the next job makes a new one."""
+        said = self._host.tail() if self._host is not None else ""
+        why = "the guard of this engine was killed" + (f"; it said:\n{said}" if said else "")
         for keeper in list(self._keepers.values()):
-            self._lost(keeper, "the guard of this engine was killed")
+            self._lost(keeper, why)
 
     def _lost(self, keeper: Keeper, why: str) -> None:
         work = keeper.owner

@@ -252,7 +252,7 @@ def first_word(command: Command) -> str:
     """What a command is called by default."""
     words = command.text.split() if command.shell else command.arguments
     try:
-        return checked_name("name", words[0][:LONGEST])
+        return checked_name("name", words[0][:LONGEST].rstrip(";&|") or words[0])
     except InvalidOption:
         return "command"
 
@@ -416,22 +416,7 @@ def run_command(command: Command) -> int:
     CommandFailed
         Its return code is not 0.
     """
-    environ = {**({} if command.alone else os.environ), **command.env}
-    try:
-        process = subprocess.Popen(
-            command.arguments,
-            executable=command.program,
-            cwd=place_of(command),
-            env=environ,
-            umask=command.umask,
-            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        what = "command" if os.path.isdir(place_of(command)) else "cwd"
-        raise refusal_of(command, what, error.errno or 0) from None
+    process = _started(command)
     tails = [bytearray(), bytearray()]
     variables = [copy_context(), copy_context()]
     threads = [
@@ -455,6 +440,24 @@ def run_command(command: Command) -> int:
     if status:
         raise error_of(command, status, bytes(tails[0]), bytes(tails[1]))
     return status
+
+
+def _started(command: Command) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command.arguments,
+            executable=command.program,
+            cwd=place_of(command),
+            env={**({} if command.alone else os.environ), **command.env},
+            umask=command.umask,
+            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        what = "command" if os.path.isdir(place_of(command)) else "cwd"
+        raise refusal_of(command, what, error.errno or 0) from None
 
 
 def place_of(command: Command) -> str:

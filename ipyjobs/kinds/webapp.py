@@ -187,6 +187,21 @@ class WebappJob(Job):
             attrs["address"] = f"{self.ip}:{self.port}"
         return attrs
 
+    async def until_ready(self, timeout: float | None = None) -> str:
+        """Wait until it answers; gives its address.
+
+        Raises
+        ------
+        BaseException
+            It has ended before it was ready: what it failed with.
+        TimeoutError
+            It was not ready within `timeout` seconds; it goes on.
+        """
+        await self.wait_until(lambda job: job.ready or job.ended, timeout)
+        if self.ended and not self.ready:
+            self.result()
+        return self.address
+
     @property
     def _called_on(self) -> str:
         return self.webapp.inner if self.webapp else super()._called_on

@@ -133,7 +133,7 @@ async def test_a_text_is_a_shell_command(engine: Engine) -> None:
 @pytest.mark.row("E-11")
 @pytest.mark.parametrize(
     ("cmd", "name"),
-    [("echo hello | cat", "echo"), (["/bin/echo", 1], "/bin/echo"), ("  ls", "ls"), ("\x1b[31m", "command")],
+    [("echo hello | cat", "echo"), (["/bin/echo", 1], "/bin/echo"), ("  ls; pwd", "ls"), ("\x1b[31m", "command")],
 )
 async def test_a_command_is_called_by_its_first_word(cmd: Any, name: str) -> None:
     assert SubprocessJob(cmd).name == name
@@ -652,6 +652,23 @@ async def test_a_killed_guard_fails_its_commands_and_is_replaced(guarded: Engine
     assert "guard" in job.error
     assert await gone(guard.pid, *pids)
     assert await guarded.submit(SubprocessJob("true")) == 0
+
+
+async def test_a_guard_that_cannot_start_fails_the_job_with_what_it_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no python today >&2; exit 1")
+    broken.chmod(0o755)
+    async with Engine(EngineSetting(print_traceback=False, echo=False)) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(broken))
+            job = engine.submit(SubprocessJob("true"))
+            await job.join(FUSE_S)
+
+        assert isinstance(job.exception(), JobLost)
+        assert "no python today" in str(job.exception())
+        assert await engine.submit(SubprocessJob("true")) == 0
 
 
 async def test_a_killed_keeper_fails_its_command_only(guarded: Engine) -> None:

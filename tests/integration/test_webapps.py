@@ -82,8 +82,8 @@ async def serve_on_loop(ip: str, port: int) -> None:
 
 
 async def ready(job: Job) -> None:
-    await job.wait_until(lambda job: job.ready or job.ended, FUSE_S)
-    assert job.ready, f"{job!r}\n{job.log.text()}"
+    assert isinstance(job, WebappJob)
+    assert await job.until_ready(FUSE_S) == job.address
 
 
 async def page(job: Job) -> bytes:
@@ -257,11 +257,12 @@ async def test_other_braces_are_left_alone(engine: Engine, folder: Path) -> None
 @pytest.mark.row("E-61")
 @pytest.mark.parametrize("launcher", ["echo started; sleep 600 # {ip} {port}", print], ids=["command", "function"])
 async def test_an_app_that_does_not_listen_has_failed(engine: Engine, launcher: Any) -> None:
-    job = engine.submit(WebappJob(launcher, check_times=2, check_delta=0.1, grace=0))
+    job = engine.jobs.webapp(launcher, check_times=2, check_delta=0.1, grace=0)
     await job.join(FUSE_S)
 
+    with pytest.raises(WebappFailed, match="listen"):
+        await job.until_ready(FUSE_S)
     assert isinstance(job.exception(), WebappFailed)
-    assert "listen" in job.error
     assert "127.0.0.1" in str(job.exception())
     assert "it said:" in str(job.exception())
     assert job.attempt == 1
