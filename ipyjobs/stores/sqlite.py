@@ -170,7 +170,7 @@ def _connection(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
 
 
 def _found(path: Path) -> Path:
-    """The file that is meant: itself, or the one in a folder, also where the seed's engine has it."""
+    """The file that is meant: itself, or the one in a folder, also where executor-engine has it."""
     if not path.is_dir():
         return path / "jobs.sqlite" if not path.suffix and not path.is_file() else path
     for each in (path / "jobs.sqlite", path / "jobs" / "jobs.sqlite"):

@@ -444,7 +444,7 @@ async def test_in_memory_nothing_outlives_the_engine() -> None:
 
 @pytest.mark.row("E-52")
 @pytest.mark.row("E-65")
-async def test_the_seeds_words_for_a_store_mean_one(tmp_path: Path) -> None:
+async def test_executor_engines_words_for_a_store_mean_one(tmp_path: Path) -> None:
     setting = EngineSetting(cache_type="diskcache", cache_path=tmp_path / "cache", echo=False)
     async with Engine(setting) as engine:
         job = engine.submit(ThreadJob(add, (1, 2)))
