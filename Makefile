@@ -2,13 +2,14 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench format clean python
+.PHONY: help setup demo test bench chaos format clean python
 
 help:
 	@echo "make demo            run the first notebook and serve JupyterLab on it"
 	@echo "make test            run every check"
 	@echo "make test ONLY=unit  run one stage or several (ONLY='ruff unit')"
 	@echo "make bench           measure side by side with floors and peers (ARGS=--quick)"
+	@echo "make chaos           kill engines again and again, 100 times (ROUNDS=20 of five)"
 	@echo "make format          lay the Python sources out"
 	@echo "make setup           only make .venv and build the dashboard"
 	@echo "make clean           remove what these made"
@@ -24,6 +25,9 @@ test: python
 
 bench: python
 	@$(PYTHON) tools/within.py python -m benchmarks $(ARGS)
+
+chaos: python
+	@$(PYTHON) tools/within.py env IPYJOBS_CHAOS=$(or $(ROUNDS),20) python -m pytest -q tests/chaos
 
 format: python
 	@$(PYTHON) tools/within.py ruff check --fix --quiet . ; .venv/bin/ruff format .
