@@ -184,12 +184,12 @@ class SubprocessJob(Job):
     @property
     def cmd(self) -> str:
         """The command, as it was given."""
-        return self.attrs["cmd"]
+        return str(self.attrs.get("cmd", self.name))
 
     @property
     def target_dir(self) -> str:
         """Where it runs: a path, "$current_dir" or "$cache_dir"."""
-        return self.attrs["target_dir"]
+        return str(self.attrs.get("target_dir", CURRENT))
 
     def _settle_in(self, engine: Engine) -> None:
         super()._settle_in(engine)
