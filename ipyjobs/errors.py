@@ -107,7 +107,8 @@ class InvalidOption(IpyjobsError, ValueError):
         self.option = option
         self.value = value
         shown = repr(value)
-        shown = shown if len(shown) <= 80 else shown[:60] + f"… ({len(shown):,} characters)"
+        # Both ends: of a path it is the last part that says which.
+        shown = shown if len(shown) <= 100 else f"{shown[:50]}…{shown[-40:]} ({len(shown):,} characters)"
         super().__init__(f"{option}={shown} is not possible; expected {expected}")
 
 

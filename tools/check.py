@@ -22,6 +22,8 @@ TOGETHER_S = 80 * 60  # all stages; a hanging test run shall still end with a cl
 STAGE_S = 15 * 60
 LEAVING_S = 3.0  # what is on its way out when a stage ends has this long
 # Folders of tests/ in the order in which they say most per second; one that is not named here comes before the last.
+# Those that mostly wait for processes run side by side: a file at a time on each of as many runners.
+SIDE_BY_SIDE = {"contracts": 3, "integration": 3, "chaos": 2, "browser": 2}
 FOLDERS = ["unit", "contracts", "integration", "kernel"]
 LAST = "browser"
 
@@ -58,6 +60,8 @@ class Run:
         report.unlink(missing_ok=True)
         command = [str(BIN / "python"), "-m", "pytest", "-q", "--durations=5", "--durations-min=2"]
         command.append("--continue-on-collection-errors")
+        if runners := SIDE_BY_SIDE.get(name):
+            command += [f"--numprocesses={runners}", "--dist=loadfile"]
         status = self.status([*command, f"--junitxml={report}", f"--basetemp={WORK / 'tmp' / name}", *arguments])
         return judged(status, read_junit(report))
 

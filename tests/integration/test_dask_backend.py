@@ -485,7 +485,7 @@ async def test_the_client_may_be_set_to_all_that_leads_to_a_scheduler(engine: En
 
 
 @pytest.mark.row("E-66")
-@pytest.mark.parametrize("given", [3, "somewhere", object()], ids=repr)
+@pytest.mark.parametrize("given", [3, "somewhere", object()], ids=["number", "text", "object"])
 def test_what_leads_to_no_scheduler_is_refused_by_name(given: object) -> None:
     engine = Engine()
 

@@ -62,8 +62,9 @@ async def test_what_is_one_value_is_given_to_each_call(engine: Engine) -> None:
 
 
 async def test_an_array_spans_and_a_frame_does_not(engine: Engine) -> None:
-    numpy = pytest.importorskip("numpy")  # the demo extra brings it
-    runs = engine.jobs.options(backend="thread").map(train, lr=numpy.array([0.5, 0.25]))
+    import numpy as np  # the demo extra brings it
+
+    runs = engine.jobs.options(backend="thread").map(train, lr=np.array([0.5, 0.25]))
 
     assert [float(lr) for lr, _ in (await runs).results()] == [0.5, 0.25]
 

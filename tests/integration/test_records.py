@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import importlib.util
 import json
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -200,14 +200,13 @@ async def test_a_long_table_shows_both_ends(engine: Engine) -> None:
     assert "60 more" in lines[21]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pandas") is not None, reason="pandas is there")
-async def test_without_pandas_the_way_out_is_said(engine: Engine) -> None:
+async def test_without_pandas_the_way_out_is_said(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
         engine.records.to_pandas()
 
 
 async def test_records_become_a_data_frame(engine: Engine) -> None:
-    pytest.importorskip("pandas")
     await task(add, engine, job_type="thread").submit(1)
 
     frame = engine.records.to_pandas()

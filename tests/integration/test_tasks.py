@@ -272,7 +272,6 @@ def test_a_task_looks_like_its_function() -> None:
 
 @pytest.mark.row("E-70")
 def test_a_task_describes_its_function() -> None:
-    pytest.importorskip("funcdesc")
     from funcdesc import parse_func
 
     found, expected = launcher(add).desc, parse_func(add)
@@ -521,7 +520,6 @@ async def test_with_multilaunch_runs_overlap(engine: Engine, gate: Gate, where: 
 
 
 @pytest.mark.row("E-30")
-@pytest.mark.skipif(not hasattr(ipyjobs, "SubprocessJob"), reason="there are no command jobs yet")
 @pytest.mark.parametrize("decorated", [False, True])
 def test_a_command_function_runs_as_a_command_and_gives_its_return_code(decorated: bool) -> None:
     from cmd2func import cmd2func
